@@ -1,0 +1,123 @@
+"""
+Cards: what one is, what may be kept of it, and a representation that never shows the number.
+
+Number and cvc are poison. They live in a `Card` between the request and the processor, and nowhere else.
+"""
+
+from datetime import datetime
+from typing import Annotated, Literal, NoReturn
+
+import msgspec
+from msgspec import Meta
+
+Brand = Literal["visa", "mastercard", "amex", "discover", "diners", "jcb", "unionpay", "unknown"]
+
+# First and last value of a brand's leading digits, compared at that many digits (ISO/IEC 7812 ranges as issued today).
+PREFIXES: tuple[tuple[str, str, Brand], ...] = (
+    ("34", "34", "amex"),
+    ("37", "37", "amex"),
+    ("300", "305", "diners"),
+    ("36", "36", "diners"),
+    ("38", "39", "diners"),
+    ("3528", "3589", "jcb"),
+    ("4", "4", "visa"),
+    ("2221", "2720", "mastercard"),
+    ("51", "55", "mastercard"),
+    ("6011", "6011", "discover"),
+    ("644", "649", "discover"),
+    ("65", "65", "discover"),
+    ("62", "62", "unionpay"),
+    ("81", "81", "unionpay"),
+)
+
+
+def passes_luhn(number: str) -> bool:
+    """Check the last digit of an all-digits number (ISO/IEC 7812-1, annex B)."""
+    digits = [ord(digit) - 48 for digit in reversed(number)]
+    doubled = (2 * digit - 9 if digit > 4 else 2 * digit for digit in digits[1::2])
+    return (sum(digits[::2]) + sum(doubled)) % 10 == 0
+
+
+def brand_of(number: str) -> Brand:
+    """Tell the brand by the leading digits."""
+    for first, last, brand in PREFIXES:
+        if first <= number[: len(first)] <= last:
+            return brand
+    return "unknown"
+
+
+def check_number(number: str) -> str | None:
+    """Say what is wrong with a number of the right shape."""
+    return None if passes_luhn(number) else "not a card number"
+
+
+Number = Annotated[
+    str,
+    Meta(
+        pattern="^[0-9]{12,19}$",
+        examples=["4242424242424242"],
+        extra={"message": "12 to 19 digits", "check": check_number},
+    ),
+]
+ExpMonth = Annotated[int, Meta(ge=1, le=12, examples=[12])]
+ExpYear = Annotated[int, Meta(ge=1000, le=9999, examples=[2030], extra={"message": "four digits"})]
+Cvc = Annotated[str, Meta(pattern="^[0-9]{3,4}$", examples=["123"], extra={"message": "3 digits, 4 for amex"})]
+
+
+class Card(msgspec.Struct, frozen=True, kw_only=True):
+    """A card in hand, for one request. It shows no digits, and refuses to be pickled."""
+
+    number: Number
+    exp_month: ExpMonth
+    exp_year: ExpYear
+    cvc: Cvc
+
+    def __repr__(self) -> str:
+        return "<card>"
+
+    def __rich_repr__(self) -> tuple[str, ...]:
+        return ()
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a card is never pickled")
+
+
+class CardSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """All that is kept of a card. The fingerprint is a keyed hash, the same for one card within one merchant."""
+
+    brand: Brand
+    last4: str
+    exp_month: int
+    exp_year: int
+    fingerprint: str
+
+
+def check_card(card: dict[str, object], now: datetime) -> dict[str, str]:
+    """
+    Say what is wrong between the fields of a card whose single fields may be missing but are sound.
+
+    A card is good to the end of its month in UTC; an amex has a cvc of four digits, the others of three.
+    """
+    wrong: dict[str, str] = {}
+    match card:
+        case {"exp_month": int(month), "exp_year": int(year)} if (year, month) < (now.year, now.month):
+            wrong["exp_year" if year < now.year else "exp_month"] = "expired"
+        case _:
+            pass
+    match card:
+        case {"number": str(number), "cvc": str(cvc)} if len(cvc) != (4 if brand_of(number) == "amex" else 3):
+            wrong["cvc"] = "4 digits" if brand_of(number) == "amex" else "3 digits"
+        case _:
+            pass
+    return wrong
+
+
+def summarise(card: Card, *, fingerprint: str) -> CardSummary:
+    """Keep what may be kept."""
+    return CardSummary(
+        brand=brand_of(card.number),
+        last4=card.number[-4:],
+        exp_month=card.exp_month,
+        exp_year=card.exp_year,
+        fingerprint=fingerprint,
+    )

@@ -1,0 +1,192 @@
+"""
+Idempotency keys (contract, section 4): one request, one effect, one answer, however often it is sent.
+
+    (never used) ──claim──▶ working ──accept──▶ accepted
+        free ─────claim──▶   │  │                │   │
+          ▲                  │  └──answer──┐     │   │
+          └────release───────┴─────────────│─────┘   │ answer
+          ▲                                ▼         ▼
+          └───────── claim after 24 h ── answered ◀──┘
+
+A key is claimed in the commit that opens its charge or refund (its subject), and moves on only in commits that move
+the subject. So a key needs no lease of its own: whoever finishes or undoes the subject, finishes or frees the key.
+"""
+
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+import msgspec
+
+from kpay_core.commit import Record, bump
+from kpay_core.domain.errors import IdempotencyKeyReused, Invalid
+from kpay_core.domain.machine import step
+from kpay_core.domain.scope import Scope
+
+# The public document: "remembered for 24 hours".
+LIFE = timedelta(hours=24)
+
+# How long a second request waits for the first one's answer before it is told to come back.
+WAIT = timedelta(seconds=10)
+
+MAX_KEY_LENGTH = 255
+
+
+class State(StrEnum):
+    WORKING = "working"
+    ACCEPTED = "accepted"
+    ANSWERED = "answered"
+    FREE = "free"
+
+
+class Step(StrEnum):
+    CLAIM = "claim"
+    ACCEPT = "accept"
+    ANSWER = "answer"
+    RELEASE = "release"
+
+
+TRANSITIONS = {
+    (State.FREE, Step.CLAIM): State.WORKING,
+    (State.ANSWERED, Step.CLAIM): State.WORKING,
+    (State.WORKING, Step.ACCEPT): State.ACCEPTED,
+    (State.WORKING, Step.ANSWER): State.ANSWERED,
+    (State.ACCEPTED, Step.ANSWER): State.ANSWERED,
+    (State.WORKING, Step.RELEASE): State.FREE,
+    (State.ACCEPTED, Step.RELEASE): State.FREE,
+}
+
+
+class Outcome(StrEnum):
+    """How a request ended. Only created and declined are final; accepted means that the outcome will follow."""
+
+    CREATED = "created"
+    DECLINED = "declined"
+    ACCEPTED = "accepted"
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """What a mutating request is answered: the outcome and the exact body, the same bytes at every replay."""
+
+    outcome: Outcome
+    body: str
+    replayed: bool = False
+
+    @property
+    def value(self) -> dict[str, object]:
+        """The body, decoded."""
+        return msgspec.json.decode(self.body, type=dict[str, object])
+
+
+class Ticket(msgspec.Struct, frozen=True, kw_only=True):
+    """A request that carries a key. The body itself is never kept, only its keyed fingerprint."""
+
+    id: str
+    endpoint: str
+    fingerprint: str
+
+
+class IdempotencyKey(Record, frozen=True, kw_only=True):
+    """What is remembered of a key: whose request it was, what it works on, and its final answer."""
+
+    version: int = 1
+    endpoint: str
+    fingerprint: str
+    state: State
+    subject: str
+    outcome: Outcome | None = None
+    answer: str | None = None
+    first_used_at: datetime
+    claimed_at: datetime
+
+
+def key_id(scope: Scope, key: str) -> str:
+    """Name a key within its merchant and mode, never within an API key: rotation in mid-retry must not matter."""
+    return f"{scope.merchant}/{scope.mode}/{key}"
+
+
+def check_key(key: str) -> str:
+    """Return a usable key, or raise `Invalid`: 1 to 255 printable ASCII characters."""
+    if not 1 <= len(key) <= MAX_KEY_LENGTH or not all(" " <= character <= "~" for character in key):
+        raise Invalid({"Idempotency-Key": [f"1 to {MAX_KEY_LENGTH} printable ASCII characters"]})
+    return key
+
+
+def canonical(body: object) -> bytes:
+    """Write a request's JSON in one way, without the cvc, which must not be kept even as a hash."""
+    match body:
+        case {"source": dict(source), **rest}:
+            kept = {name: value for name, value in source.items() if name != "cvc"}  # pyright: ignore[reportUnknownVariableType]
+            body = {**rest, "source": kept}
+        case _:
+            pass
+    return msgspec.json.encode(body, order="deterministic")
+
+
+def is_open(held: IdempotencyKey | None, ticket: Ticket, *, now: datetime) -> bool:
+    """
+    Tell whether the ticket may claim its key: never used, freed, or 24 hours past its first use.
+
+    A key whose subject is unfinished does not expire. Raises `IdempotencyKeyReused` for another request's key.
+    """
+    if held is None:
+        return True
+    expired = held.state is State.ANSWERED and now >= held.first_used_at + LIFE
+    if held.state is State.FREE or expired:
+        return True
+    if (held.endpoint, held.fingerprint) != (ticket.endpoint, ticket.fingerprint):
+        raise IdempotencyKeyReused
+    return False
+
+
+def claim(held: IdempotencyKey | None, ticket: Ticket, *, subject: str, now: datetime) -> IdempotencyKey:
+    """Take an open key for a subject. An expired key is taken at its next version, as if it were new."""
+    if held is None:
+        return IdempotencyKey(
+            id=ticket.id,
+            endpoint=ticket.endpoint,
+            fingerprint=ticket.fingerprint,
+            state=State.WORKING,
+            subject=subject,
+            first_used_at=now,
+            claimed_at=now,
+        )
+    expired = now >= held.first_used_at + LIFE
+    return bump(
+        held,
+        endpoint=ticket.endpoint,
+        fingerprint=ticket.fingerprint,
+        state=step(TRANSITIONS, held.state, Step.CLAIM),
+        subject=subject,
+        outcome=None,
+        answer=None,
+        first_used_at=now if expired else held.first_used_at,
+        claimed_at=now,
+    )
+
+
+def accept(key: IdempotencyKey) -> IdempotencyKey:
+    """Note that the caller was told to come back for the outcome."""
+    return key if key.state is State.ACCEPTED else bump(key, state=step(TRANSITIONS, key.state, Step.ACCEPT))
+
+
+def answer(key: IdempotencyKey, final: Answer) -> IdempotencyKey:
+    """Keep the final answer."""
+    return bump(
+        key, state=step(TRANSITIONS, key.state, Step.ANSWER), outcome=final.outcome, answer=final.body
+    )
+
+
+def release(key: IdempotencyKey) -> IdempotencyKey:
+    """Free the key: its subject was undone, so the request may be tried anew."""
+    return bump(key, state=step(TRANSITIONS, key.state, Step.RELEASE))
+
+
+def kept(key: IdempotencyKey) -> Answer:
+    """Return the answer that an answered key keeps."""
+    assert key.outcome is not None and key.answer is not None, "only an answered key keeps an answer"
+    return Answer(outcome=key.outcome, body=key.answer)
+
+
+def again(given: Answer) -> Answer:
+    """Mark an answer as one that was given before."""
+    return msgspec.structs.replace(given, replayed=True)

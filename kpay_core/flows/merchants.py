@@ -1,0 +1,203 @@
+"""Merchants and their keys: applying, approval, authentication, rotation, revocation."""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+import msgspec
+
+from kpay_core.commit import Conflict
+from kpay_core.domain import keys, merchants
+from kpay_core.domain.errors import Invalid, NotFound, Unauthenticated
+from kpay_core.domain.keys import ApiKey, Kind
+from kpay_core.domain.merchants import Merchant, NewMerchant
+from kpay_core.domain.names import prefixed
+from kpay_core.domain.scope import Mode, Scope
+from kpay_core.domain.validation import read
+from kpay_core.flows.durably import Turns, commit
+from kpay_core.ports import Ports
+from kpay_core.query import Condition, Query
+
+# A merchant rotates a key a few times a year; this is where a list of keys is cut.
+MANY_KEYS = 1000
+
+# The demo merchant of `kpay dev` has a fixed name, so that it is made once.
+DEMO_MERCHANT = "mer_00000000000070008000000000000001"
+
+MakeKey = Callable[[Kind, Mode], str]
+
+
+class KeyPair(msgspec.Struct, frozen=True, kw_only=True):
+    """The two keys of a mode, in the clear. They are told once."""
+
+    secret: str
+    publishable: str
+
+
+class KeySet(msgspec.Struct, frozen=True, kw_only=True):
+    """The four keys of a merchant, in the clear."""
+
+    test: KeyPair
+    live: KeyPair
+
+
+class Approved(msgspec.Struct, frozen=True, kw_only=True):
+    """A merchant who was let in, and the keys that were issued on it."""
+
+    merchant: Merchant
+    keys: KeySet
+
+
+async def authenticate(ports: Ports, key: str) -> Scope:
+    """
+    Return the scope that a secret key opens, or raise `Unauthenticated`.
+
+    A mistyped key is refused without a look-up. A revoked key is refused from the next request on, everywhere.
+    """
+    if not keys.is_well_formed(key) or not key.startswith(keys.PREFIXES["secret"]):
+        raise Unauthenticated
+    held = await ports.store.get(ApiKey, keys.key_hash(key))
+    if held is None or held.kind != "secret" or not keys.opens(held, now=ports.clock.now()):
+        raise Unauthenticated
+    return held.scope
+
+
+async def apply(ports: Ports, *, name: str, bank_account: str = merchants.TEST_BANK_ACCOUNT) -> Merchant:
+    """Take in a merchant's application; raises `Invalid`."""
+    new = read(NewMerchant, {"name": name, "bank_account": bank_account}).finish(NewMerchant)
+    now = ports.clock.now()
+    merchant = merchants.apply(new, id=prefixed("mer", ports.ids.uuid7(now)), now=now)
+    await commit(ports, merchant)
+    return merchant
+
+
+async def approve(ports: Ports, id: str) -> Approved:
+    """Let a merchant in and issue its four keys; raises `NotFound`, or `Invalid` for one who is in already."""
+
+    def random_key(kind: Kind, mode: Mode) -> str:
+        return keys.make_key(kind, mode, ports.ids.random_bytes(keys.RANDOM_BYTES))
+
+    turns = Turns(ports)
+    while True:
+        merchant = await get_merchant(ports, id)
+        if merchant.status is not merchants.Status.APPLIED:
+            raise Invalid({"merchant": ["approved already"]})
+        now = ports.clock.now()
+        key_set, kept = _issue(merchant.id, random_key, now=now)
+        approved = merchants.approve(merchant, now=now)
+        try:
+            await commit(ports, approved, *kept)
+            return Approved(merchant=approved, keys=key_set)
+        except Conflict:
+            await turns.wait()
+
+
+async def ensure_demo_merchant(ports: Ports, *, name: str = "Demo merchant") -> Approved:
+    """
+    Return the demo merchant and its first keys, making both at the first call.
+
+    The keys follow from the keyring's secret, so they can be told again without being stored. One that was rotated
+    or revoked meanwhile is still told, and opens nothing.
+    """
+
+    def derived_key(kind: Kind, mode: Mode) -> str:
+        digest = ports.keyring.mac("demo merchant's keys", f"{kind}/{mode}".encode())
+        return keys.make_key(kind, mode, bytes.fromhex(digest))
+
+    now = ports.clock.now()
+    key_set, kept = _issue(DEMO_MERCHANT, derived_key, now=now)
+    merchant = await ports.store.get(Merchant, DEMO_MERCHANT)
+    if merchant is None:
+        new = NewMerchant(name=name)
+        merchant = merchants.enrol(new, id=DEMO_MERCHANT, now=now)
+        try:
+            await commit(ports, merchant, *kept)
+        except Conflict:
+            merchant = await get_merchant(ports, DEMO_MERCHANT)
+    return Approved(merchant=merchant, keys=key_set)
+
+
+def _issue(merchant: str, make_key: MakeKey, *, now: datetime) -> tuple[KeySet, list[ApiKey]]:
+    """Make a merchant's four keys: in the clear, to be told, and as records, to be kept."""
+    kept: list[ApiKey] = []
+
+    def issue(kind: Kind, mode: Mode) -> str:
+        key = make_key(kind, mode)
+        kept.append(keys.issue(key, kind=kind, scope=Scope(merchant, mode == "live"), now=now))
+        return key
+
+    def pair(mode: Mode) -> KeyPair:
+        return KeyPair(secret=issue("secret", mode), publishable=issue("publishable", mode))
+
+    return KeySet(test=pair("test"), live=pair("live")), kept
+
+
+async def get_merchant(ports: Ports, id: str) -> Merchant:
+    """Return a merchant; raises `NotFound`."""
+    merchant = await ports.store.get(Merchant, id)
+    if merchant is None:
+        raise NotFound
+    return merchant
+
+
+async def list_merchants(
+    ports: Ports, *, limit: int = 100, starting_after: str | None = None
+) -> Sequence[Merchant]:
+    """Return merchants, newest first."""
+    where: tuple[Condition, ...] = () if starting_after is None else (("id", "<", starting_after),)
+    return await ports.store.find(Query(kind=Merchant, where=where, descending=True, limit=limit))
+
+
+async def list_keys(ports: Ports, merchant: str) -> Sequence[ApiKey]:
+    """Return what is kept of a merchant's keys, oldest first, ended ones too; raises `NotFound`."""
+    await get_merchant(ports, merchant)
+    where: tuple[Condition, ...] = (("merchant", "=", merchant),)
+    return await ports.store.find(Query(kind=ApiKey, where=where, order="created_at", limit=MANY_KEYS))
+
+
+class Rotated(msgspec.Struct, frozen=True, kw_only=True):
+    """A new key in the clear, and what became of the one before it, if there was one."""
+
+    key: str
+    previous: ApiKey | None
+
+
+async def rotate_key(
+    ports: Ports, merchant: str, mode: Mode, *, kind: Kind = "secret", at_once: bool = False
+) -> Rotated:
+    """
+    Issue a new key, which opens from now on; the current one goes on for 24 hours, or ends `at_once`.
+
+    Raises `NotFound`, or `Invalid` for a merchant who is not approved.
+    """
+    turns = Turns(ports)
+    while True:
+        if (await get_merchant(ports, merchant)).status is not merchants.Status.APPROVED:
+            raise Invalid({"merchant": ["not approved yet"]})
+        now = ports.clock.now()
+        scope = Scope(merchant, mode == "live")
+        held = await list_keys(ports, merchant)
+        current = [k for k in held if k.scope == scope and k.kind == kind and keys.is_current(k)]
+        ended = [keys.rotate_out(key, at_once=at_once, now=now) for key in current]
+        fresh = keys.make_key(kind, mode, ports.ids.random_bytes(keys.RANDOM_BYTES))
+        try:
+            await commit(ports, keys.issue(fresh, kind=kind, scope=scope, now=now), *ended)
+            return Rotated(key=fresh, previous=ended[-1] if ended else None)
+        except Conflict:
+            await turns.wait()
+
+
+async def revoke_key(ports: Ports, id: str) -> ApiKey:
+    """End a key at once, by the id that `list_keys` tells; raises `NotFound`. Ending it again changes nothing."""
+    turns = Turns(ports)
+    while True:
+        key = await ports.store.get(ApiKey, id)
+        if key is None:
+            raise NotFound
+        if key.revoked_at is not None:
+            return key
+        revoked = keys.revoke(key, now=ports.clock.now())
+        try:
+            await commit(ports, revoked)
+            return revoked
+        except Conflict:
+            await turns.wait()

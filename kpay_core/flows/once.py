@@ -1,0 +1,92 @@
+"""The gate before a request that carries an idempotency key (contract, section 4)."""
+
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+
+from kpay_core.domain import idempotency
+from kpay_core.domain.errors import IdempotencyKeyInUse
+from kpay_core.domain.idempotency import Answer, IdempotencyKey, State, Ticket
+from kpay_core.domain.processing import LOOK_AGAIN
+from kpay_core.domain.scope import Scope
+from kpay_core.ports import Ports
+
+# The first request usually answers within milliseconds; a slow one is not asked for more than four times a second.
+FIRST_PAUSE_SECONDS = 0.01
+LONGEST_PAUSE_SECONDS = 0.25
+
+# Brings the subject of a key forward if its time has come, and tells what its sender may be told meanwhile:
+# an answer, or None while somebody is at work on it.
+Resume = Callable[[Ports, str], Awaitable[Answer | None]]
+
+
+class Entry:
+    """A request's way through the gate: the answer to replay, or the claim to write down with the work."""
+
+    def __init__(self, ticket: Ticket | None, held: IdempotencyKey | None, answer: Answer | None) -> None:
+        self.ticket = ticket
+        self.held = held
+        self.answer = answer
+
+    def claim(self, *, subject: str, now: datetime) -> IdempotencyKey | None:
+        """Return the record that claims the key for `subject`; None for a request without a key."""
+        if self.ticket is None:
+            return None
+        return idempotency.claim(self.held, self.ticket, subject=subject, now=now)
+
+
+def ticket(ports: Ports, scope: Scope, endpoint: str, body: object, key: str | None) -> Ticket | None:
+    """Recognise a request by its key, its endpoint and a keyed fingerprint of its body."""
+    if key is None:
+        return None
+    return Ticket(
+        id=idempotency.key_id(scope, idempotency.check_key(key)),
+        endpoint=endpoint,
+        fingerprint=ports.keyring.mac("idempotency", idempotency.canonical(body)),
+    )
+
+
+async def enter(ports: Ports, ticket: Ticket | None, resume: Resume) -> Entry:
+    """
+    Look a key up: replay its answer, wait for whoever works on it, or let the request in.
+
+    Letting in reserves nothing. The claim is committed with the work, and the second of two claims conflicts.
+    Raises `IdempotencyKeyReused`, and `IdempotencyKeyInUse` after ten seconds of waiting.
+    """
+    if ticket is None:
+        return Entry(None, None, None)
+    deadline = ports.clock.now() + idempotency.WAIT
+    pause_seconds = FIRST_PAUSE_SECONDS
+    while True:
+        held = await ports.store.get(IdempotencyKey, ticket.id)
+        now = ports.clock.now()
+        if held is None or idempotency.is_open(held, ticket, now=now):
+            return Entry(ticket, held, None)
+        if held.state is State.ANSWERED:
+            return Entry(ticket, held, idempotency.again(idempotency.kept(held)))
+        # The subject is not looked at while its first attempt may be a moment from its answer.
+        if held.state is State.ACCEPTED or now >= held.claimed_at + LOOK_AGAIN[0]:
+            answer = await resume(ports, held.subject)
+            if answer is not None:
+                return Entry(ticket, held, answer)
+        if now >= deadline:
+            raise IdempotencyKeyInUse
+        await ports.clock.sleep(pause_seconds)
+        pause_seconds = min(pause_seconds * 2, LONGEST_PAUSE_SECONDS)
+
+
+async def key_of(ports: Ports, id: str | None, *, subject: str) -> IdempotencyKey | None:
+    """Return the key that leads to an unfinished subject; None when it has none, or not any more."""
+    if id is None:
+        return None
+    key = await ports.store.get(IdempotencyKey, id)
+    working = key is not None and key.state in (State.WORKING, State.ACCEPTED)
+    return key if working and key.subject == subject else None
+
+
+async def kept_answer(ports: Ports, id: str | None, *, subject: str) -> Answer | None:
+    """Return the answer that a key keeps for a subject which another finished, if it has a key and an answer."""
+    if id is None:
+        return None
+    key = await ports.store.get(IdempotencyKey, id)
+    answered = key is not None and key.state is State.ANSWERED and key.subject == subject
+    return idempotency.kept(key) if answered else None

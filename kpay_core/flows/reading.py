@@ -1,0 +1,33 @@
+"""Reading one's own objects: by id, and page by page."""
+
+from typing import TypeVar
+
+from kpay_core.commit import Record
+from kpay_core.domain import pages
+from kpay_core.domain.errors import NotFound
+from kpay_core.domain.pages import Page, PageParams
+from kpay_core.domain.scope import Scope
+from kpay_core.ports import Ports
+from kpay_core.query import Condition
+
+R = TypeVar("R", bound=Record)
+
+
+async def own(ports: Ports, scope: Scope, kind: type[R], id: str) -> R:
+    """Return an object of this scope, or raise `NotFound`: unknown, another merchant's and the other mode's alike."""
+    found = await ports.store.get(kind, id)
+    if found is None or getattr(found, "scope") != scope:  # noqa: B009 - not every record has a scope
+        raise NotFound
+    return found
+
+
+async def list_page(
+    ports: Ports, scope: Scope, kind: type[R], params: PageParams, filters: tuple[Condition, ...]
+) -> Page[R]:
+    """Return a page of a list; raises `Invalid` when its cursor is not of this list."""
+    cursor = params.starting_after or params.ending_before
+    if params.starting_after is not None or params.ending_before is not None:
+        found = await ports.store.get(kind, cursor or "")
+        pages.check_cursor(params, found, (*scope.conditions, *filters))
+    rows = await ports.store.find(pages.question(kind, scope, params, filters))
+    return pages.page(rows, params)

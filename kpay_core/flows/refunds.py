@@ -1,0 +1,165 @@
+"""Refunds: their amount is set aside before the network is asked, so that no two of them spend the same cents."""
+
+from collections.abc import Mapping
+
+from kpay_core.commit import CommitFailed, Conflict
+from kpay_core.domain import refunds
+from kpay_core.domain.answers import answer_refund, with_key
+from kpay_core.domain.charges import Charge
+from kpay_core.domain.errors import Contention, Undone
+from kpay_core.domain.idempotency import Answer
+from kpay_core.domain.names import prefixed
+from kpay_core.domain.pages import Page, read_params
+from kpay_core.domain.processing import Outcome, Verdict
+from kpay_core.domain.refunds import Refund, RefundListParams, Remedy, Status
+from kpay_core.domain.scope import Scope
+from kpay_core.flows import once
+from kpay_core.flows.asking import ask, processor_of
+from kpay_core.flows.durably import Turns, commit
+from kpay_core.flows.reading import list_page, own
+from kpay_core.ports import Ports
+
+ENDPOINT = "POST /v1/refunds"
+
+
+async def create_refund(
+    ports: Ports, scope: Scope, body: object, *, idempotency_key: str | None = None
+) -> Answer:
+    """
+    Send money of a charge back, and answer with the refund: succeeded, failed, or pending when nobody knows yet.
+
+    Never more than the charge in sum, under any concurrency: each refund first sets its amount aside on the charge.
+    Raises `Invalid`, `NotFound` for an unknown charge, `NoProcessor`, `IdempotencyKeyReused`,
+    `IdempotencyKeyInUse`, `Contention`.
+    """
+    ticket = once.ticket(ports, scope, ENDPOINT, body, idempotency_key)
+    turns = Turns(ports)
+    while True:
+        entry = await once.enter(ports, ticket, resume)
+        if entry.answer:
+            return entry.answer
+        processor_of(ports, scope)
+        new = refunds.read_new_refund(body)
+        charge = await own(ports, scope, Charge, new.charge)
+        now = ports.clock.now()
+        refund, moved = refunds.open_refund(
+            new,
+            charge,
+            id=prefixed("re", ports.ids.uuid7(now)),
+            idempotency_key=ticket.id if ticket else None,
+            now=now,
+        )
+        key = entry.claim(subject=refund.id, now=now)
+        try:
+            await commit(ports, refund, moved, *([key] if key else []))
+        except Conflict:
+            await turns.wait()
+            continue
+        return await _attempt(ports, refund)
+
+
+async def _attempt(ports: Ports, refund: Refund) -> Answer:
+    """
+    Ask the network, and answer by what it says; without an answer the refund is pending.
+
+    Once the network has taken a refund it will be seen through, also when our own books are out of reach. Where no
+    key leads back to it, its sender is told so, because an error would invite a second one.
+    """
+    verdict = await _send(ports, refund)
+    taken = verdict is not None and verdict.outcome in (Outcome.REFUNDED, Outcome.PENDING)
+    try:
+        settled = await _settle(ports, refund, verdict or Verdict(Outcome.PENDING))
+    except (CommitFailed, Contention):
+        if taken and refund.idempotency_key is None:
+            return answer_refund(refund)
+        raise
+    if settled.status is Status.REVERSING or refunds.was_undone(settled):
+        raise Undone
+    return await once.kept_answer(ports, settled.idempotency_key, subject=settled.id) or answer_refund(settled)
+
+
+async def _send(ports: Ports, refund: Refund) -> Verdict | None:
+    processor = processor_of(ports, refund.scope)
+    return await ask(processor.refund(reference=refund.id, charge=refund.charge, amount=refund.amount))
+
+
+async def _settle(ports: Ports, refund: Refund, verdict: Verdict) -> Refund:
+    """
+    Commit what the network said of a refund, its charge and its key with it, and return the refund as it then is.
+
+    Where another was first, or the verdict says nothing new, that is the refund as the other left it.
+    """
+    turns = Turns(ports)
+    while refunds.moves(refund, verdict):
+        charge = await own(ports, refund.scope, Charge, refund.charge)
+        key = await once.key_of(ports, refund.idempotency_key, subject=refund.id)
+        settled, moved = refunds.settle(refund, charge, verdict)
+        told = None if refunds.was_undone(settled) else answer_refund(settled)
+        try:
+            await commit(ports, *with_key(settled, key, told), *([moved] if moved else []))
+            return settled
+        except Conflict:
+            await turns.wait()
+            refund = await own(ports, refund.scope, Refund, refund.id)
+    return refund
+
+
+async def resume(ports: Ports, id: str) -> Answer | None:
+    """Bring a refund forward if its time has come. There is nothing to tell before it has its answer."""
+    await resolve_refund(ports, id)
+    return None
+
+
+async def resolve_refund(ports: Ports, id: str) -> Refund:
+    """
+    Look at an unfinished refund whose time has come: send it again, or call it back if its request was cut off.
+
+    Safe to call for any refund, by anybody, at any time: the look is leased, the network does a thing once.
+    """
+    refund = await ports.store.get(Refund, id)
+    assert refund is not None, "a refund is never deleted"
+    now = ports.clock.now()
+    if refund.look_at is None or now < refund.look_at:
+        return refund
+    leased = refunds.lease(refund, now=now)
+    try:
+        await commit(ports, leased)
+        match refunds.remedy(leased):
+            case Remedy.SEND:
+                verdict = await _send(ports, leased)
+            case Remedy.LOOK_UP:
+                leased, verdict = await _look_up(ports, leased)
+            case Remedy.REVERSE:
+                verdict = await _reverse(ports, leased)
+    except Conflict:
+        return await own(ports, refund.scope, Refund, refund.id)
+    return leased if verdict is None else await _settle(ports, leased, verdict)
+
+
+async def _look_up(ports: Ports, refund: Refund) -> tuple[Refund, Verdict | None]:
+    """Ask what became of a refund whose request was cut off, and call back one that never got out."""
+    finding = await ask(processor_of(ports, refund.scope).lookup(reference=refund.id))
+    if finding is None or not refunds.should_give_up(refund, finding, now=ports.clock.now()):
+        return refund, finding
+    fenced = refunds.give_up(refund)
+    await commit(ports, fenced)
+    return fenced, await _reverse(ports, fenced)
+
+
+async def _reverse(ports: Ports, refund: Refund) -> Verdict | None:
+    return await ask(processor_of(ports, refund.scope).reverse(reference=refund.id))
+
+
+async def get_refund(ports: Ports, scope: Scope, id: str) -> Refund:
+    """Return a refund; raises `NotFound`."""
+    return await own(ports, scope, Refund, id)
+
+
+async def list_refunds(ports: Ports, scope: Scope, params: Mapping[str, object]) -> Page[Refund]:
+    """
+    Return a page of refunds, newest first.
+
+    Takes `limit`, `starting_after`, `ending_before` and `charge` as in a query string. Raises `Invalid`.
+    """
+    read = read_params(RefundListParams, params)
+    return await list_page(ports, scope, Refund, read, read.filters)

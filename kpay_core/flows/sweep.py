@@ -1,0 +1,55 @@
+"""The sweeper: finishes or undoes whatever a crash, a lost answer or a processor that was away has left open."""
+
+import msgspec
+
+from kpay_core.commit import CommitFailed
+from kpay_core.domain import charges, refunds
+from kpay_core.domain.charges import Charge
+from kpay_core.domain.errors import KpayError
+from kpay_core.domain.refunds import Refund
+from kpay_core.flows.charges import resolve_charge
+from kpay_core.flows.refunds import resolve_refund
+from kpay_core.ports import Ports
+from kpay_core.query import Condition, Query
+
+# One round looks at this many of each kind; what is left waits for the next round, oldest first.
+ROUND = 100
+
+
+class Swept(msgspec.Struct, kw_only=True):
+    """What a round did: how many it looked at, how many of them are finished now, and which need a person."""
+
+    looked_at: int = 0
+    finished: int = 0
+    overdue: list[str] = msgspec.field(default_factory=list[str])
+
+
+async def sweep(ports: Ports) -> Swept:
+    """
+    Look at every charge and refund whose time has come, up to 100 of each.
+
+    Any number of sweepers may run at once: each look is leased by a commit, and losers skip it. One that cannot be
+    resolved now, for whatever reason the world has, holds nobody else up.
+    """
+    swept = Swept()
+    now = ports.clock.now()
+    due: tuple[Condition, ...] = (("look_at", "<=", now),)
+    for charge in await ports.store.find(Query(kind=Charge, where=due, order="look_at", limit=ROUND)):
+        swept.looked_at += 1
+        try:
+            charge = await resolve_charge(ports, charge.id)
+        except (CommitFailed, KpayError):
+            pass
+        swept.finished += charges.is_settled(charge)
+        if charges.is_overdue(charge, now=now):
+            swept.overdue.append(charge.id)
+    for refund in await ports.store.find(Query(kind=Refund, where=due, order="look_at", limit=ROUND)):
+        swept.looked_at += 1
+        try:
+            refund = await resolve_refund(ports, refund.id)
+        except (CommitFailed, KpayError):
+            pass
+        swept.finished += refunds.is_settled(refund)
+        if refunds.is_overdue(refund, now=now):
+            swept.overdue.append(refund.id)
+    return swept

@@ -1,0 +1,35 @@
+"""The front door: everything K-Payments does, as methods of one object made of ports."""
+
+from kpay_core.flows import charges, merchants, refunds, sweep
+from kpay_core.ports import Ports
+
+
+class Kpay(Ports):
+    """
+    A payments API in your own process.
+
+        kpay = Kpay(store=…, processors={"test": …}, clock=…, ids=…, keyring=…)
+        answer = await kpay.create_charge(scope, {"amount": 4999, …}, idempotency_key="order-1024")
+
+    Each method is documented where it is written, in `kpay_core.flows`.
+    """
+
+    apply = merchants.apply
+    approve = merchants.approve
+    authenticate = merchants.authenticate
+    ensure_demo_merchant = merchants.ensure_demo_merchant
+    get_merchant = merchants.get_merchant
+    list_merchants = merchants.list_merchants
+    list_keys = merchants.list_keys
+    rotate_key = merchants.rotate_key
+    revoke_key = merchants.revoke_key
+
+    create_charge = charges.create_charge
+    get_charge = charges.get_charge
+    list_charges = charges.list_charges
+
+    create_refund = refunds.create_refund
+    get_refund = refunds.get_refund
+    list_refunds = refunds.list_refunds
+
+    sweep = sweep.sweep

@@ -1,0 +1,128 @@
+"""
+What the core asks of the world. Each docstring is a contract; each sentence of it has a test in the contract suite.
+
+Flows await nothing but these, so that a simulator can drive them step by step without an event loop.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Protocol, TypeVar
+
+import msgspec
+
+from kpay_core.commit import Record
+from kpay_core.domain.cards import Card
+from kpay_core.domain.processing import Verdict
+from kpay_core.query import Query
+
+R = TypeVar("R", bound=Record)
+
+
+class Store(Protocol):
+    """
+    Where records live.
+
+    Reads see only what was committed, and everything whose commit had returned before the read was asked.
+    A read that cannot be answered raises `Unavailable`.
+    """
+
+    async def get(self, kind: type[R], id: str) -> R | None:
+        """Return the newest version of one record, or None. Any text is a valid question, also a hostile one."""
+        ...
+
+    async def find(self, query: Query[R]) -> Sequence[R]:
+        """Return the records that answer `query`, all from one moment."""
+        ...
+
+    async def commit(self, *records: Record) -> None:
+        """
+        Make all the records durable, or none.
+
+        Version 1 of a guarded record must not exist yet, version n replaces exactly version n - 1; else `Conflict`.
+        A record without a version is appended; one with an id that exists is `Rejected`.
+        The same record twice in a unit is a `ValueError`: a bug of the caller.
+        When the connection is lost on the way the outcome is `Unknown`; sending the same unit again is then safe,
+        because a unit that had taken effect now conflicts. A caller who is cancelled may still have committed.
+        A unit holds at least one guarded record, or ids that nobody else can make.
+        """
+        ...
+
+
+class NoAnswer(Exception):
+    """The processor gave no answer (away, late, connection lost): what it did is not known."""
+
+
+class Processor(Protocol):
+    """
+    The card network, asked by our own references: a reference names one authorisation or one refund for ever.
+
+    Every call ends within 30 seconds, with a verdict or with `NoAnswer`. Asking again with the same reference
+    is always safe: the network does a thing once, and tells what became of it.
+    """
+
+    async def authorise(self, *, reference: str, amount: int, currency: str, card: Card) -> Verdict:
+        """Capture `amount` cents from a card: CAPTURED, DECLINED with a code, or REVERSED after a reversal."""
+        ...
+
+    async def refund(self, *, reference: str, charge: str, amount: int) -> Verdict:
+        """Send back `amount` cents of the authorisation `charge`: REFUNDED, PENDING, REFUSED or REVERSED."""
+        ...
+
+    async def lookup(self, *, reference: str) -> Verdict:
+        """Tell what became of a reference: any outcome, IN_FLIGHT while undecided, NOT_FOUND when never seen."""
+        ...
+
+    async def reverse(self, *, reference: str) -> Verdict:
+        """
+        Undo an authorisation, or call back a refund, and refuse whatever comes later under its reference.
+
+        REVERSED: nothing stands under the reference and nothing ever will, also when it was never seen before.
+        REFUNDED: the refund had gone out already and cannot be called back.
+        """
+        ...
+
+
+class Clock(Protocol):
+    """The time that the whole system lives by."""
+
+    def now(self) -> datetime:
+        """Return the time in UTC, cut to milliseconds."""
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Return after `seconds` of this clock's time."""
+        ...
+
+
+class Ids(Protocol):
+    """Where names and secrets come from."""
+
+    def uuid7(self, now: datetime) -> str:
+        """Return a new UUIDv7 (RFC 9562) of that time, in its canonical form, later than all from here before."""
+        ...
+
+    def random_bytes(self, size: int) -> bytes:
+        """Return bytes that nobody can guess."""
+        ...
+
+
+class Keyring(Protocol):
+    """The secret of the installation. It is never in the database."""
+
+    def mac(self, purpose: str, message: bytes) -> str:
+        """Return an HMAC-SHA256 of the message in hex; another purpose is another key."""
+        ...
+
+
+class Ports(msgspec.Struct, kw_only=True):
+    """
+    Everything the flows ask, in one place.
+
+    `processors` has an entry for each mode that takes charges: `{"test": …}`, and `"live"` where a live one exists.
+    """
+
+    store: Store
+    processors: Mapping[str, Processor]
+    clock: Clock
+    ids: Ids
+    keyring: Keyring
