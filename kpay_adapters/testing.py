@@ -1,0 +1,136 @@
+"""
+The kit for tests: a clock that stands still, names that repeat from a seed, ports that crash on purpose.
+
+These are shipped adapters like any other, for our tests and yours. None of them needs an event loop.
+"""
+
+import random
+from collections.abc import Awaitable, Callable, Generator
+from datetime import UTC, datetime, timedelta
+from types import coroutine
+from typing import Any, TypeVar
+
+from kpay_adapters.keyring import SecretKeyring
+from kpay_adapters.memory import MemoryStore
+from kpay_adapters.sandbox import SandboxNetwork
+from kpay_adapters.system import EPOCH, MILLISECOND, cut_to_milliseconds, uuid7
+from kpay_core import Kpay
+from kpay_core.ports import Clock, Ids, Processor, Store
+
+T = TypeVar("T")
+
+START = datetime(2026, 1, 1, 12, 0, 0, tzinfo=UTC)
+
+# A valid request, with the card that always succeeds.
+CHARGE: dict[str, Any] = {
+    "amount": 4999,
+    "currency": "USD",
+    "source": {"number": "4242424242424242", "exp_month": 12, "exp_year": 2030, "cvc": "123"},
+    "billing_address": {
+        "line1": "1 Market St",
+        "city": "San Francisco",
+        "state": "CA",
+        "postal_code": "94105",
+        "country": "US",
+    },
+    "description": "Order #1024",
+    "metadata": {"order_id": "1024"},
+}
+
+
+@coroutine
+def step_aside() -> Generator[None, None, None]:
+    """Let others go first: one turn of an event loop, or one step of a driver without one."""
+    yield
+
+
+class FrozenClock:
+    """A clock that moves only when told to, and when somebody sleeps."""
+
+    def __init__(self, now: datetime = START) -> None:
+        self._now = now
+
+    def now(self) -> datetime:
+        return self._now
+
+    def advance(self, by: timedelta) -> None:
+        """Move the time; also backwards, as clocks do."""
+        self._now = cut_to_milliseconds(self._now + by)
+
+    async def sleep(self, seconds: float) -> None:
+        self.advance(timedelta(seconds=seconds))
+        await step_aside()
+
+
+class SeededIds:
+    """Names and random bytes that are the same for the same seed."""
+
+    def __init__(self, seed: int = 0) -> None:
+        self._random = random.Random(seed)
+        self._count = 0
+
+    def uuid7(self, now: datetime) -> str:
+        # The count stands where the random bits are, so that names grow within a millisecond too.
+        self._count += 1
+        return uuid7((now - EPOCH) // MILLISECOND, 0, self._count)
+
+    def random_bytes(self, size: int) -> bytes:
+        return self._random.randbytes(size)
+
+
+class Crash(BaseException):
+    """The process died here. Nothing catches it, and nothing runs after it."""
+
+
+class CrashPoint:
+    """Counts the calls of every port it wraps, and dies at the n-th: before its effect, or right after it."""
+
+    def __init__(self, at: int | None = None, *, after_effect: bool = False) -> None:
+        self.at = at
+        self.after_effect = after_effect
+        self.calls = 0
+
+    async def call(self, effect: Callable[[], Awaitable[T]]) -> T:
+        self.calls += 1
+        dies = self.calls == self.at
+        if dies and not self.after_effect:
+            raise Crash
+        result = await effect()
+        if dies:
+            raise Crash
+        return result
+
+
+class Crashing:
+    """A port whose every method goes through a crash point."""
+
+    def __init__(self, port: object, point: CrashPoint) -> None:
+        self._port = port
+        self._point = point
+
+    def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
+        method = getattr(self._port, name)
+
+        async def call(*args: Any, **kwargs: Any) -> Any:
+            return await self._point.call(lambda: method(*args, **kwargs))
+
+        return call
+
+
+def make_kpay(
+    *,
+    store: Store | None = None,
+    journal: Store | None = None,
+    processor: Processor | None = None,
+    clock: Clock | None = None,
+    ids: Ids | None = None,
+) -> Kpay:
+    """Put a K-Payments together in memory, with a clock that stands still; give what you want to be otherwise."""
+    clock = clock or FrozenClock()
+    return Kpay(
+        store=store or MemoryStore(),
+        processors={"test": processor or SandboxNetwork(journal=journal or MemoryStore(), clock=clock)},
+        clock=clock,
+        ids=ids or SeededIds(),
+        keyring=SecretKeyring(bytes(32)),
+    )
