@@ -1,0 +1,174 @@
+"""SQLite behind the sessions: each has a connection, and with it a thread, of its own."""
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import attrgetter
+from typing import Any, TypeVar
+
+import aiosqlite
+from sqlalchemy import JSON, Column, Table
+
+from kpay_adapters.sql import statements
+from kpay_adapters.sql.columns import Time
+from kpay_adapters.sql.database import ANSWER_SECONDS, Answer, Away, Line, Lost, Part, Question, Refused
+from kpay_adapters.sql.engines import check_sqlite, open_sqlite
+from kpay_core.commit import Record
+from kpay_core.query import Query
+
+T = TypeVar("T")
+
+# The rows themselves are at fault: a constraint, or a value that SQLite does not take (half of a surrogate pair, an
+# integer over 64 bits).
+REFUSED = (sqlite3.IntegrityError, sqlite3.DataError, UnicodeError, OverflowError)
+
+# SQLite takes 32,766 values per statement; the widest table has 21 columns.
+MAX_CHUNK_ROWS = 64
+
+
+class SqliteDatabase:
+    """A file, which several processes may share."""
+
+    def __init__(self, path: str) -> None:
+        check_sqlite()
+        self._path = path
+
+    def session(self) -> "SqliteSession":
+        return SqliteSession(self._path)
+
+    def encoder(self, table: Table) -> Callable[[Record], Sequence[object]]:
+        return encoder(table)
+
+    def by_id(self, table: Table, ids: Sequence[str]) -> Question:
+        return Question(statements.sqlite_by_id(table), [statements.sqlite_document(ids)])
+
+    def matching(self, table: Table, query: Query[Any]) -> Question:
+        return statements.matching(statements.SQLITE, table, query)
+
+    def columns(self, tables: Iterable[Table]) -> Question:
+        return Question(statements.columns(tables), [])
+
+
+class SqliteSession:
+    """One connection. A batch is one transaction, run in one visit to the connection's thread."""
+
+    def __init__(self, path: str) -> None:
+        self._line = Line(lambda: open_sqlite(path), is_open=lambda _: True, trouble=(sqlite3.Error,))
+
+    async def write(self, parts: Sequence[Part]) -> bool:
+        return await self._visit(lambda connection: write(connection, parts))
+
+    async def versions(self, table: Table, ids: Sequence[str]) -> Mapping[str, int]:
+        sql = statements.sqlite_versions(table)
+        return dict(
+            await self._visit(lambda connection: read(connection, sql, [statements.sqlite_document(ids)]))
+        )
+
+    async def read(self, question: Question) -> Sequence[Answer]:
+        return await self._visit(lambda connection: read(connection, *question))
+
+    async def close(self) -> None:
+        if connection := self._line.close():
+            await connection.close()
+
+    async def _visit(self, function: Callable[[sqlite3.Connection], T]) -> T:
+        connection = await self._line.get()
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                return await on_thread(connection, function)
+        except TimeoutError as error:
+            # The disk hangs. Whatever the thread still does, it does without us.
+            self._line.drop()
+            connection.stop()  # pyright: ignore[reportUnknownMemberType]
+            raise Lost("the database did not answer") from error
+
+
+async def on_thread(connection: aiosqlite.Connection, function: Callable[[sqlite3.Connection], T]) -> T:
+    """
+    Run a function on the connection's own thread.
+
+    aiosqlite has no public way to do so. Its methods visit the thread once per statement, and the write lock would be
+    held while this thread and that one take turns.
+    """
+    execute = connection._execute  # noqa: SLF001 # pyright: ignore[reportPrivateUsage, reportUnknownMemberType, reportUnknownVariableType]
+    inner = connection._conn  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+    return await execute(function, inner)  # pyright: ignore[reportUnknownVariableType]
+
+
+def write(connection: sqlite3.Connection, parts: Sequence[Part]) -> bool:
+    """Write all the parts and return True, or none of them and return False. Raises `Away`, `Lost` or `Refused`."""
+    try:
+        # Takes the write lock now, waiting for other processes, so that nothing moves between our steps.
+        connection.execute("BEGIN IMMEDIATE")
+        if not all(complete(connection, part) for part in parts):
+            return False
+        commit(connection)
+    except REFUSED as error:
+        # SQLite names the constraint or the column, and no value.
+        raise Refused(str(error)) from None
+    except sqlite3.Error as error:
+        raise Away(f"the database cannot be written: {error}") from error
+    else:
+        return True
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+
+
+def commit(connection: sqlite3.Connection) -> None:
+    """Make a transaction durable, or raise `Lost`: what is on a disk that failed shows when it is read again."""
+    try:
+        connection.execute("COMMIT")
+    except sqlite3.Error as error:
+        raise Lost(f"the database failed to commit: {error}") from error
+
+
+def complete(connection: sqlite3.Connection, part: Part) -> bool:
+    """
+    Write one part, and tell whether no guard missed.
+
+    Rows go in chunks of 64, 32, 16, …, 1, so that a handful of statements, each prepared once, serves any number.
+    One execution per row would be as fast by itself; but each has this thread wait for the interpreter, which on a
+    busy server is the event loop's.
+    """
+    start = 0
+    while start < len(part.rows):
+        count = min(1 << (len(part.rows) - start).bit_length() - 1, MAX_CHUNK_ROWS)
+        values = [value for row in part.rows[start : start + count] for value in row]
+        if connection.execute(statements.sqlite_step(part.table, part.verb, count), values).rowcount != count:
+            return False
+        start += count
+    return True
+
+
+def read(connection: sqlite3.Connection, sql: str, values: Sequence[Any]) -> list[Any]:
+    """Run one SELECT, which sees one moment, and leave nothing open behind it."""
+    try:
+        return connection.execute(sql, values).fetchall()
+    except sqlite3.Error as error:
+        raise Away(f"the database cannot be read: {error}") from error
+
+
+def encoder(table: Table) -> Callable[[Record], Sequence[object]]:
+    """Make what turns a record into the values of the table's columns."""
+    fields = attrgetter(*map(str, table.columns.keys()))
+    conversions = [(i, convert) for i, column in enumerate(table.columns) if (convert := conversion(column))]
+
+    def encode(record: Record) -> Sequence[object]:
+        values = list(fields(record))
+        for i, convert in conversions:
+            values[i] = convert(values[i])
+        return values
+
+    return encode
+
+
+def conversion(column: Column[Any]) -> Callable[[Any], object] | None:
+    """Return what makes a value of a field fit for its column, where it is not by itself."""
+    match column.type:
+        case Time():
+            return statements.sqlite_time
+        case JSON():
+            return statements.sqlite_document
+        case _:
+            return None
