@@ -24,9 +24,12 @@ class SecretKeyring:
     def __init__(self, secret: bytes) -> None:
         if len(secret) != SECRET_BYTES:
             raise BadSecret(f"a secret has {SECRET_BYTES} bytes")
-        self._derive = lru_cache(DERIVED_KEYS_KEPT)(
-            lambda purpose: hmac.digest(secret, b"k-payments/" + purpose.encode() + b"\x01", "sha256")
-        )
+
+        @lru_cache(DERIVED_KEYS_KEPT)
+        def derive(purpose: str) -> bytes:
+            return hmac.digest(secret, b"k-payments/" + purpose.encode() + b"\x01", "sha256")
+
+        self._derive = derive
 
     def mac(self, purpose: str, message: bytes) -> str:
         return hmac.new(self._derive(purpose), message, sha256).hexdigest()

@@ -63,8 +63,8 @@ class MemoryStore:
             if kept and not is_guarded(type(record)):
                 raise Rejected(f"a {type(record).__name__} with this id exists")
         ours = [(type(record), record.id, _keep(record)) for record in records]
-        for kind, id, kept in ours:
-            self._kept.setdefault(kind, {})[id] = kept
+        for kind, name, kept in ours:
+            self._kept.setdefault(kind, {})[name] = kept
 
     def _matching(self, query: Query[R]) -> Iterator[Kept]:
         if not all(_is_possible(condition) for condition in query.where):

@@ -66,13 +66,17 @@ class SeededIds:
     """Names and random bytes that are the same for the same seed."""
 
     def __init__(self, seed: int = 0) -> None:
+        self._seed = seed
         self._random = random.Random(seed)
+        self._millisecond = 0
         self._count = 0
 
     def uuid7(self, now: datetime) -> str:
-        # The count stands where the random bits are, so that names grow within a millisecond too.
+        # The count stands before the seed where the random bits are: names grow within a millisecond, and when the
+        # clock steps back, and those of two seeds are never the same.
         self._count += 1
-        return uuid7((now - EPOCH) // MILLISECOND, 0, self._count)
+        self._millisecond = max(self._millisecond, (now - EPOCH) // MILLISECOND)
+        return uuid7(self._millisecond, 0, self._count << 20 | self._seed % (1 << 20))
 
     def random_bytes(self, size: int) -> bytes:
         return self._random.randbytes(size)
@@ -95,10 +99,12 @@ class CrashPoint:
         dies = self.calls == self.at
         if dies and not self.after_effect:
             raise Crash
-        result = await effect()
-        if dies:
-            raise Crash
-        return result
+        try:
+            return await effect()
+        finally:
+            # Also where the effect ended in an exception: a lost answer is lost on a process that dies, too.
+            if dies:
+                raise Crash
 
 
 class Crashing:

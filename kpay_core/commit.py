@@ -12,7 +12,7 @@ so a guard is at once the lock of an idempotency key, the compare-and-set of a s
     └── Unavailable  the store cannot be asked now (away, full, closing): nothing was written
 """
 
-from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
+from typing import Any, ClassVar, Protocol, TypeVar, cast
 
 import msgspec
 
@@ -23,7 +23,6 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     id: str
 
 
-@runtime_checkable
 class Guarded(Protocol):
     """A record that is replaced version by version."""
 
@@ -46,7 +45,7 @@ def is_guarded(kind: type[Record]) -> bool:
 
 def bump(record: G, **changes: Any) -> G:
     """Make the next version of a guarded record: the same record with `changes`, one version up."""
-    return msgspec.structs.replace(record, version=record.version + 1, **changes)  # pyright: ignore[reportArgumentType]
+    return cast(G, msgspec.structs.replace(cast(Any, record), version=record.version + 1, **changes))
 
 
 class CommitFailed(Exception):

@@ -12,15 +12,17 @@ from kpay_core.commit import Record
 R = TypeVar("R", bound=Record)
 
 Value = str | int | bool | datetime
-Condition = tuple[str, Literal["=", "<", "<=", ">", ">="], Value] | tuple[str, Literal["in"], tuple[str, ...]]
+Comparison = tuple[str, Literal["=", "<", "<=", ">", ">="], Value]
+Membership = tuple[str, Literal["in"], tuple[str, ...]]
+Condition = Comparison | Membership
 
 
 class Query(msgspec.Struct, Generic[R], frozen=True, kw_only=True):
     """
     At most `limit` records of `kind` for which every condition holds, sorted by (`order`, `id`).
 
-    A condition is (field, operator, value); "in" takes a tuple of texts. As in SQL, a field that is null meets no condition.
-    Text compares by code point, times by instant.
+    A condition is (field, operator, value); "in" takes a tuple of texts. As in SQL, a field that is null meets no
+    condition. Text compares by code point, times by instant.
     """
 
     kind: type[R]

@@ -28,7 +28,14 @@ class SandboxNetwork:
         self._journal = journal
         self._clock = clock
 
-    async def authorise(self, *, reference: str, amount: int, currency: str, card: Card) -> Verdict:
+    async def authorise(
+        self,
+        *,
+        reference: str,
+        amount: int,
+        currency: str,  # noqa: ARG002 - there is one
+        card: Card,
+    ) -> Verdict:
         now = self._clock.now()
         behaviour = BEHAVING.get(card.number, Behaviour.ORDINARY)
         code = DECLINED.get(card.number)
@@ -87,7 +94,9 @@ class SandboxNetwork:
             now = self._clock.now()
             try:
                 if entry is None:
-                    await self._write(Entry(id=reference, outcome=Outcome.REVERSED, heard_at=now, known_at=now))
+                    await self._write(
+                        Entry(id=reference, outcome=Outcome.REVERSED, heard_at=now, known_at=now)
+                    )
                     return Verdict(Outcome.REVERSED)
                 entry = await self._ripen(entry)
                 if entry.outcome is Outcome.REFUNDED:
@@ -139,4 +148,3 @@ class SandboxNetwork:
             return await self._journal.get(Entry, reference)
         except CommitFailed as failure:
             raise NoAnswer from failure
-

@@ -4,8 +4,9 @@ Cards: what one is, what may be kept of it, and a representation that never show
 Number and cvc are poison. They live in a `Card` between the request and the processor, and nowhere else.
 """
 
+from collections.abc import Generator
 from datetime import datetime
-from typing import Annotated, Literal, NoReturn
+from typing import Annotated, Any, Literal, NoReturn
 
 import msgspec
 from msgspec import Meta
@@ -61,7 +62,9 @@ Number = Annotated[
 ]
 ExpMonth = Annotated[int, Meta(ge=1, le=12, examples=[12])]
 ExpYear = Annotated[int, Meta(ge=1000, le=9999, examples=[2030], extra={"message": "four digits"})]
-Cvc = Annotated[str, Meta(pattern="^[0-9]{3,4}$", examples=["123"], extra={"message": "3 digits, 4 for amex"})]
+Cvc = Annotated[
+    str, Meta(pattern="^[0-9]{3,4}$", examples=["123"], extra={"message": "3 digits, 4 for amex"})
+]
 
 
 class Card(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,8 +78,8 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
     def __repr__(self) -> str:
         return "<card>"
 
-    def __rich_repr__(self) -> tuple[str, ...]:
-        return ()
+    def __rich_repr__(self) -> Generator[tuple[str, object], None, None]:  # type: ignore[override]
+        yield from ()
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a card is never pickled")

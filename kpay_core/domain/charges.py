@@ -83,7 +83,9 @@ class NewCharge(msgspec.Struct, frozen=True, kw_only=True):
     source: Card
     billing_address: Address
     description: (
-        Annotated[str, Meta(max_length=500, description="Surfaced in the dashboard.", examples=["Order #1024"])]
+        Annotated[
+            str, Meta(max_length=500, description="Surfaced in the dashboard.", examples=["Order #1024"])
+        ]
         | None
     ) = None
     metadata: Metadata | None = None

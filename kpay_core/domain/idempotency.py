@@ -14,6 +14,7 @@ the subject. So a key needs no lease of its own: whoever finishes or undoes the 
 
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import cast
 
 import msgspec
 
@@ -113,12 +114,12 @@ def check_key(key: str) -> str:
 
 def canonical(body: object) -> bytes:
     """Write a request's JSON in one way, without the cvc, which must not be kept even as a hash."""
-    match body:
-        case {"source": dict(source), **rest}:
-            kept = {name: value for name, value in source.items() if name != "cvc"}  # pyright: ignore[reportUnknownVariableType]
-            body = {**rest, "source": kept}
-        case _:
-            pass
+    if isinstance(body, dict):
+        request = cast(dict[str, object], body)
+        source = request.get("source")
+        if isinstance(source, dict):
+            kept = {name: value for name, value in cast(dict[str, object], source).items() if name != "cvc"}
+            body = {**request, "source": kept}
     return msgspec.json.encode(body, order="deterministic")
 
 
@@ -139,7 +140,7 @@ def is_open(held: IdempotencyKey | None, ticket: Ticket, *, now: datetime) -> bo
 
 
 def claim(held: IdempotencyKey | None, ticket: Ticket, *, subject: str, now: datetime) -> IdempotencyKey:
-    """Take an open key for a subject. An expired key is taken at its next version, as if it were new."""
+    """Take an open key for a subject. One that expired or was freed is taken at its next version, as if it were new."""
     if held is None:
         return IdempotencyKey(
             id=ticket.id,
@@ -150,7 +151,6 @@ def claim(held: IdempotencyKey | None, ticket: Ticket, *, subject: str, now: dat
             first_used_at=now,
             claimed_at=now,
         )
-    expired = now >= held.first_used_at + LIFE
     return bump(
         held,
         endpoint=ticket.endpoint,
@@ -159,7 +159,8 @@ def claim(held: IdempotencyKey | None, ticket: Ticket, *, subject: str, now: dat
         subject=subject,
         outcome=None,
         answer=None,
-        first_used_at=now if expired else held.first_used_at,
+        # Also where the key was freed: what is remembered for 24 hours is the request that took effect.
+        first_used_at=now,
         claimed_at=now,
     )
 

@@ -33,7 +33,7 @@ def check_metadata(metadata: dict[str, object]) -> str | None:
 Metadata = Annotated[
     dict[
         Annotated[str, Meta(min_length=1, max_length=MAX_KEY_LENGTH)],
-        Annotated[str, Meta(max_length=MAX_VALUE_LENGTH)] | float | bool,
+        Annotated[str, Meta(max_length=MAX_VALUE_LENGTH)] | int | float | bool,
     ],
     Meta(
         max_length=MAX_KEYS,

@@ -13,5 +13,7 @@ DEFAULT_CURRENCY: Currency = "USD"
 MIN_CHARGE = 50
 MAX_CHARGE = 10_000_000
 
-ChargeAmount = Annotated[int, Meta(ge=MIN_CHARGE, le=MAX_CHARGE, description="Amount in cents.", examples=[4999])]
+ChargeAmount = Annotated[
+    int, Meta(ge=MIN_CHARGE, le=MAX_CHARGE, description="Amount in cents.", examples=[4999])
+]
 RefundAmount = Annotated[int, Meta(ge=1, description="Amount in cents.", examples=[1000])]

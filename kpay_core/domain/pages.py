@@ -43,7 +43,7 @@ def read_params(kind: type[P], given: Mapping[str, object]) -> P:
 
 def question(kind: type[R], scope: Scope, params: PageParams, filters: tuple[Condition, ...]) -> Query[R]:
     """Ask for a page and one row more, which tells whether there is more."""
-    where = (*scope.conditions, *filters)
+    where: tuple[Condition, ...] = (*scope.conditions, *filters)
     if params.starting_after is not None:
         where = (*where, ("id", "<", params.starting_after))
     if params.ending_before is not None:

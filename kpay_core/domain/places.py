@@ -18,7 +18,6 @@ def check_state(state: str) -> str | None:
     return None if state in STATES else "unknown US state"
 
 
-
 class Address(msgspec.Struct, frozen=True, kw_only=True):
     """A US billing address."""
 

@@ -46,4 +46,5 @@ def look_again_after(tries: int) -> timedelta:
     """Return how long to wait after the given number of looks."""
     return LOOK_AGAIN[min(tries, len(LOOK_AGAIN) - 1)]
 
+
 assert LOOK_AGAIN[0] < LEASE < SETTLE_WINDOW, "an attempt is over before it is undone"

@@ -76,7 +76,8 @@ def verify(
     timestamp, signatures = _read(header)
     expected = signature(payload, secret=secret, timestamp=timestamp)
     # Every signature is compared, so that the time taken tells nothing of which one matched.
-    if not any([hmac.compare_digest(expected, given) for given in signatures]):
+    matches = [hmac.compare_digest(expected, given) for given in signatures]
+    if not any(matches):
         raise NoMatch("no signature matches")
     age_seconds = now.timestamp() - timestamp
     if age_seconds > tolerance_seconds:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import cache
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, cast
 
 import msgspec
 from msgspec import inspect
@@ -67,7 +67,8 @@ def _wrong(errors: Errors, path: str, message: str) -> Any:
 def _reader(info: inspect.Type, extra: Mapping[str, Any], texts: bool) -> Reader:
     match info:
         case inspect.Metadata():
-            return _reader(info.type, {**extra, **(info.extra or {})}, texts)
+            inner = cast(dict[str, Any], info.extra or {})
+            return _reader(info.type, {**extra, **inner}, texts)
         case inspect.StructType():
             return _object(info, texts)
         case inspect.UnionType() if info.includes_none:
@@ -96,7 +97,7 @@ def _object(info: inspect.StructType, texts: bool) -> Reader:
     def read_object(value: Any, path: str, errors: Errors) -> Any:
         if not isinstance(value, dict):
             return _wrong(errors, path or "body", "must be an object")
-        given: dict[str, Any] = value
+        given = cast(dict[str, Any], value)
         prefix = f"{path}." if path else ""
         values: dict[str, Any] = {}
         for name in given.keys() - fields.keys():
@@ -186,7 +187,7 @@ def _list(info: inspect.ListType, texts: bool) -> Reader:
     def read_list(value: Any, path: str, errors: Errors) -> Any:
         if not isinstance(value, list):
             return _wrong(errors, path, "must be an array")
-        given: list[Any] = value
+        given = cast(list[Any], value)
         if info.max_length is not None and len(given) > info.max_length:
             return _wrong(errors, path, f"at most {info.max_length} items")
         items = [read_item(item, f"{path}.{index}", errors) for index, item in enumerate(given)]
@@ -196,7 +197,9 @@ def _list(info: inspect.ListType, texts: bool) -> Reader:
 
 
 def _mapping(value: Any, path: str, errors: Errors) -> Any:
-    return value if isinstance(value, dict) else _wrong(errors, path, "must be an object")
+    if not isinstance(value, dict):
+        return _wrong(errors, path, "must be an object")
+    return cast(dict[str, Any], value)
 
 
 def _checked(reader: Reader, extra: Mapping[str, Any]) -> Reader:

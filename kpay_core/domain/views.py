@@ -18,7 +18,9 @@ from kpay_core.domain.refunds import Reason, Refund
 V = TypeVar("V")
 
 Time = Annotated[str, Meta(extra_json_schema={"format": "date-time"}, examples=["2026-01-02T03:04:05.678Z"])]
-Uuid = Annotated[str, Meta(extra_json_schema={"format": "uuid"}, examples=["01941f29-7c00-7000-8000-000000000001"])]
+Uuid = Annotated[
+    str, Meta(extra_json_schema={"format": "uuid"}, examples=["01941f29-7c00-7000-8000-000000000001"])
+]
 Cents = Annotated[int, Meta(ge=0)]
 
 
@@ -148,7 +150,9 @@ def view_charge(charge: Charge) -> ChargeView:
 
 def view_charge_with_refunds(charge: Charge, its_refunds: Sequence[Refund]) -> ChargeWithRefunds:
     """Show a charge as GET by id does."""
-    return ChargeWithRefunds(**_charge_fields(charge), refunds=[view_refund(refund) for refund in its_refunds])
+    return ChargeWithRefunds(
+        **_charge_fields(charge), refunds=[view_refund(refund) for refund in its_refunds]
+    )
 
 
 def view_refund(refund: Refund) -> RefundView:

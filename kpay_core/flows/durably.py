@@ -25,7 +25,8 @@ async def commit(ports: Ports, *records: Record) -> None:
     unsure = False
     for attempt in range(1, COMMIT_TRIES + 1):
         try:
-            return await ports.store.commit(*records)
+            await ports.store.commit(*records)
+            return
         except Unknown:
             if attempt == COMMIT_TRIES:
                 raise
@@ -33,7 +34,7 @@ async def commit(ports: Ports, *records: Record) -> None:
             await ports.clock.sleep(COMMIT_PAUSE_SECONDS * attempt)
         except Conflict:
             if unsure and await _is_ours(ports, records):
-                return None
+                return
             raise
 
 

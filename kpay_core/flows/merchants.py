@@ -17,7 +17,7 @@ from kpay_core.flows.durably import Turns, commit
 from kpay_core.ports import Ports
 from kpay_core.query import Condition, Query
 
-# A merchant rotates a key a few times a year; this is where a list of keys is cut.
+# A merchant rotates a key a few times a year; this is where a list of keys loses its oldest.
 MANY_KEYS = 1000
 
 # The demo merchant of `kpay dev` has a fixed name, so that it is made once.
@@ -151,7 +151,8 @@ async def list_keys(ports: Ports, merchant: str) -> Sequence[ApiKey]:
     """Return what is kept of a merchant's keys, oldest first, ended ones too; raises `NotFound`."""
     await get_merchant(ports, merchant)
     where: tuple[Condition, ...] = (("merchant", "=", merchant),)
-    return await ports.store.find(Query(kind=ApiKey, where=where, order="created_at", limit=MANY_KEYS))
+    newest = Query(kind=ApiKey, where=where, order="created_at", descending=True, limit=MANY_KEYS)
+    return (await ports.store.find(newest))[::-1]
 
 
 class Rotated(msgspec.Struct, frozen=True, kw_only=True):

@@ -79,8 +79,9 @@ async def key_of(ports: Ports, id: str | None, *, subject: str) -> IdempotencyKe
     if id is None:
         return None
     key = await ports.store.get(IdempotencyKey, id)
-    working = key is not None and key.state in (State.WORKING, State.ACCEPTED)
-    return key if working and key.subject == subject else None
+    if key is None or key.subject != subject or key.state not in (State.WORKING, State.ACCEPTED):
+        return None
+    return key
 
 
 async def kept_answer(ports: Ports, id: str | None, *, subject: str) -> Answer | None:
@@ -88,5 +89,6 @@ async def kept_answer(ports: Ports, id: str | None, *, subject: str) -> Answer |
     if id is None:
         return None
     key = await ports.store.get(IdempotencyKey, id)
-    answered = key is not None and key.state is State.ANSWERED and key.subject == subject
-    return idempotency.kept(key) if answered else None
+    if key is None or key.subject != subject or key.state is not State.ANSWERED:
+        return None
+    return idempotency.kept(key)

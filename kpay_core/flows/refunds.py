@@ -75,7 +75,9 @@ async def _attempt(ports: Ports, refund: Refund) -> Answer:
         raise
     if settled.status is Status.REVERSING or refunds.was_undone(settled):
         raise Undone
-    return await once.kept_answer(ports, settled.idempotency_key, subject=settled.id) or answer_refund(settled)
+    return await once.kept_answer(ports, settled.idempotency_key, subject=settled.id) or answer_refund(
+        settled
+    )
 
 
 async def _send(ports: Ports, refund: Refund) -> Verdict | None:

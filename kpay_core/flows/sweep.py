@@ -1,5 +1,7 @@
 """The sweeper: finishes or undoes whatever a crash, a lost answer or a processor that was away has left open."""
 
+from contextlib import suppress
+
 import msgspec
 
 from kpay_core.commit import CommitFailed
@@ -23,6 +25,13 @@ class Swept(msgspec.Struct, kw_only=True):
     finished: int = 0
     overdue: list[str] = msgspec.field(default_factory=list[str])
 
+    def note(self, id: str, *, settled: bool, overdue: bool) -> None:
+        """Count one that was looked at."""
+        self.looked_at += 1
+        self.finished += settled
+        if overdue:
+            self.overdue.append(id)
+
 
 async def sweep(ports: Ports) -> Swept:
     """
@@ -34,22 +43,16 @@ async def sweep(ports: Ports) -> Swept:
     swept = Swept()
     now = ports.clock.now()
     due: tuple[Condition, ...] = (("look_at", "<=", now),)
-    for charge in await ports.store.find(Query(kind=Charge, where=due, order="look_at", limit=ROUND)):
-        swept.looked_at += 1
-        try:
-            charge = await resolve_charge(ports, charge.id)
-        except (CommitFailed, KpayError):
-            pass
-        swept.finished += charges.is_settled(charge)
-        if charges.is_overdue(charge, now=now):
-            swept.overdue.append(charge.id)
-    for refund in await ports.store.find(Query(kind=Refund, where=due, order="look_at", limit=ROUND)):
-        swept.looked_at += 1
-        try:
-            refund = await resolve_refund(ports, refund.id)
-        except (CommitFailed, KpayError):
-            pass
-        swept.finished += refunds.is_settled(refund)
-        if refunds.is_overdue(refund, now=now):
-            swept.overdue.append(refund.id)
+    for found in await ports.store.find(Query(kind=Charge, where=due, order="look_at", limit=ROUND)):
+        charge = found
+        with suppress(CommitFailed, KpayError):
+            charge = await resolve_charge(ports, found.id)
+        settled, overdue = charges.is_settled(charge), charges.is_overdue(charge, now=now)
+        swept.note(charge.id, settled=settled, overdue=overdue)
+    for found in await ports.store.find(Query(kind=Refund, where=due, order="look_at", limit=ROUND)):
+        refund = found
+        with suppress(CommitFailed, KpayError):
+            refund = await resolve_refund(ports, found.id)
+        settled, overdue = refunds.is_settled(refund), refunds.is_overdue(refund, now=now)
+        swept.note(refund.id, settled=settled, overdue=overdue)
     return swept
