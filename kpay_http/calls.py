@@ -1,0 +1,113 @@
+"""
+One call to the API, from its bytes to the core and back.
+
+The order is the contract's (section 4): size, authentication, rate limit, parse; look-up and the rest are the core's.
+"""
+
+from collections.abc import Coroutine
+from typing import Any
+from urllib.parse import parse_qsl
+
+from litestar import Request, Response
+
+from kpay_core.domain.errors import Invalid, Unauthenticated
+from kpay_core.domain.idempotency import Answer, Outcome
+from kpay_core.domain.scope import Scope
+from kpay_core.domain.views import encode
+from kpay_http import body
+from kpay_http.errors import RateLimited
+from kpay_http.observing import facts_of
+from kpay_http.system import System
+
+JSON = "application/json"
+
+STATUS = {Outcome.CREATED: 201, Outcome.DECLINED: 402, Outcome.ACCEPTED: 202}
+
+# The public document names six parameters at most; more than this is noise.
+MAX_PARAMETERS = 50
+
+AnyRequest = Request[Any, Any, Any]
+
+
+class Call:
+    """A call that was let in: whose it is, and what it sent."""
+
+    def __init__(self, system: System, scope: Scope, request: AnyRequest, raw: bytes) -> None:
+        self.system = system
+        self.kpay = system.kpay
+        self.scope = scope
+        self._request = request
+        self._raw = raw
+
+    def body(self) -> dict[str, object]:
+        """Decode the body; raises `BadBody`."""
+        return body.decode(self._raw, self._request.headers.get("content-type"))
+
+    @property
+    def id(self) -> str:
+        """The id in the path."""
+        return self._request.path_params["id"]
+
+    def idempotency_key(self) -> str | None:
+        """Return the key; raises `Invalid` for one that is given twice."""
+        given = self._request.headers.getall("idempotency-key", [])
+        if len(given) > 1:
+            raise Invalid({"Idempotency-Key": ["given more than once"]})
+        return given[0] if given else None
+
+    def parameters(self) -> dict[str, object]:
+        """Return the query's parameters; one that is given twice comes as a list, which no reader takes."""
+        return read_query(self._request.scope["query_string"])
+
+    async def finish(self, work: Coroutine[Any, Any, Answer]) -> Response[bytes]:
+        """Do the work to its end, also when the client hangs up, and answer with what came of it."""
+        answer = await self.system.finish(work)
+        headers = {"Idempotent-Replayed": "true"} if answer.replayed else {}
+        return Response(
+            answer.body.encode(), status_code=STATUS[answer.outcome], media_type=JSON, headers=headers
+        )
+
+
+async def admit(request: AnyRequest) -> Call:
+    """Let a call in: read its body, know its key, count it; raises the first thing that is wrong."""
+    system: System = request.app.state.system
+    raw = await body.read(request.receive, request.headers.get("content-length"))
+    scope = await system.kpay.authenticate(read_key(request))
+    facts = facts_of(request.scope)
+    facts.merchant, facts.livemode = scope.merchant, scope.livemode
+    if system.limiter is not None:
+        decision = await system.limiter.take(f"{scope.merchant}/{scope.mode}")
+        facts.headers.update(decision.headers())
+        if not decision.allowed:
+            raise RateLimited
+    return Call(system, scope, request, raw)
+
+
+def read_key(request: AnyRequest) -> str:
+    """Return the key of the Authorization header (RFC 6750), or raise `Unauthenticated`."""
+    given = request.headers.getall("authorization", [])
+    if len(given) != 1:
+        raise Unauthenticated
+    scheme, _, key = given[0].partition(" ")
+    if scheme.lower() != "bearer":
+        raise Unauthenticated
+    return key.strip(" ")
+
+
+def read_query(query: bytes) -> dict[str, object]:
+    """Read a query string; raises `Invalid` for what is no UTF-8, or too much."""
+    try:
+        pairs = parse_qsl(
+            query.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=MAX_PARAMETERS
+        )
+    except ValueError:
+        raise Invalid({"query": ["malformed"]}) from None
+    found: dict[str, object] = {}
+    for name, value in pairs:
+        found[name] = [found[name], value] if name in found else value
+    return found
+
+
+def show(view: object) -> Response[bytes]:
+    """Answer with an object or a list."""
+    return Response(encode(view), media_type=JSON)

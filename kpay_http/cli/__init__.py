@@ -1,0 +1,5 @@
+"""The command line."""
+
+from kpay_http.cli.main import main
+
+__all__ = ["main"]

@@ -1,0 +1,5 @@
+"""`python -m kpay_http.cli` is `kpay`."""
+
+from kpay_http.cli.main import main
+
+main()

@@ -1,0 +1,83 @@
+"""`kpay keys`: what opens the API."""
+
+from typing import Any
+
+import click
+
+from kpay_core import Kpay
+from kpay_core.domain.errors import Invalid
+from kpay_core.domain.keys import ApiKey, Kind
+from kpay_core.domain.scope import Mode
+from kpay_core.domain.views import time
+from kpay_http.cli.tools import as_json, kind_option, merchant_option, mode_option, print_json, say, with_kpay
+
+# Enough of a hash to name one key of a merchant.
+SHORT_ID = 12
+
+
+@click.group()
+def keys() -> None:
+    """List, rotate and revoke a merchant's API keys."""
+
+
+def shown(key: ApiKey) -> dict[str, Any]:
+    """What is printed of a key: never the key."""
+    return {
+        "id": key.id[:SHORT_ID],
+        "hint": key.hint,
+        "kind": key.kind,
+        "mode": key.scope.mode,
+        "created_at": time(key.created_at),
+        "expires_at": time(key.expires_at) if key.expires_at else None,
+        "revoked_at": time(key.revoked_at) if key.revoked_at else None,
+    }
+
+
+@keys.command("list")
+@merchant_option
+@as_json
+def list_all(merchant: str, as_json: bool) -> None:
+    """List a merchant's keys, oldest first, ended ones too."""
+    found = [shown(key) for key in with_kpay(lambda kpay: kpay.list_keys(merchant))]
+    if as_json:
+        print_json(found)
+        return
+    for key in found:
+        until = f"revoked {key['revoked_at']}" if key["revoked_at"] else ""
+        until = until or (f"until {key['expires_at']}" if key["expires_at"] else "current")
+        say(f"{key['id']}  {key['hint']:16}  {key['kind']:11}  {until}")
+
+
+@keys.command()
+@merchant_option
+@mode_option
+@kind_option
+@click.option("--now", "at_once", is_flag=True, help="End the old key at once instead of in 24 hours.")
+@as_json
+def rotate(merchant: str, mode: Mode, kind: Kind, at_once: bool, as_json: bool) -> None:
+    """Issue a new key; the old one works 24 hours more."""
+    rotated = with_kpay(lambda kpay: kpay.rotate_key(merchant, mode, kind=kind, at_once=at_once))
+    ends = rotated.previous.expires_at if rotated.previous else None
+    if as_json:
+        print_json({"key": rotated.key, "previous_expires_at": time(ends) if ends else None})
+        return
+    say(rotated.key)
+    if ends:
+        say(f"The key before it works until {time(ends)}.")
+
+
+@keys.command()
+@merchant_option
+@click.argument("id", metavar="KEY_ID")
+@as_json
+def revoke(merchant: str, id: str, as_json: bool) -> None:
+    """End a key at once. KEY_ID is what `kpay keys list` shows first."""
+
+    async def work(kpay: Kpay) -> ApiKey:
+        found = [key for key in await kpay.list_keys(merchant) if key.id.startswith(id)]
+        if len(id) < SHORT_ID or len(found) != 1:
+            raise Invalid({"KEY_ID": ["no such key of this merchant"]})
+        return await kpay.revoke_key(found[0].id)
+
+    revoked = with_kpay(work)
+    print_json(shown(revoked)) if as_json else say(f"{revoked.hint} is revoked.")

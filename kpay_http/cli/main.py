@@ -1,0 +1,53 @@
+"""`kpay`: every command, and the one way in which commands go wrong."""
+
+import sys
+from importlib.metadata import version
+
+import click
+
+from kpay_core.commit import CommitFailed
+from kpay_core.domain.errors import Invalid, KpayError
+from kpay_http.cli import keys, merchants, running
+from kpay_http.compose import NotMigrated, Unreachable
+from kpay_http.settings import BadSetting
+
+
+class Commands(click.Group):
+    """A group whose commands end with one clear line when something is wrong."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except BadSetting as wrong:
+            raise click.ClickException(str(wrong)) from wrong
+        except Invalid as wrong:
+            told = "; ".join(f"{name}: {', '.join(errors)}" for name, errors in wrong.fields.items())
+            raise click.ClickException(told) from wrong
+        except KpayError as wrong:
+            raise click.ClickException(wrong.message) from wrong
+        except (NotMigrated, Unreachable) as wrong:
+            raise click.ClickException(str(wrong)) from wrong
+        except CommitFailed as failed:
+            raise click.ClickException(
+                f"The database cannot be reached or is not migrated: {failed}"
+            ) from failed
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(version("k-payments"), prog_name="kpay")
+def commands() -> None:
+    """
+    K-Payments: a payments API that anyone can run.
+
+    Settings come from the environment: KPAY_DATABASE_URL, KPAY_HOST, KPAY_PORT, KPAY_BROKER_URL, KPAY_SECRET_KEY,
+    KPAY_RATE_LIMIT, KPAY_LOG_FORMAT.
+    """
+
+
+for command in (*running.COMMANDS, merchants.merchants, keys.keys):
+    commands.add_command(command)
+
+
+def main() -> None:
+    """Run the command line."""
+    sys.exit(commands())

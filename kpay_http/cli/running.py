@@ -1,0 +1,148 @@
+"""`kpay dev`, `serve`, `worker`, `migrate`, `openapi`: what runs, and what it needs."""
+
+import asyncio
+import json
+from collections.abc import Coroutine
+from typing import Any
+
+import click
+import structlog
+
+from kpay_core.domain.scope import Mode
+from kpay_core.flows.merchants import Approved
+from kpay_http import compose, logs
+from kpay_http.app import create_framework
+from kpay_http.cli.tools import say, settings_with
+from kpay_http.docs import document
+from kpay_http.server import serve as serve_until_stopped
+from kpay_http.server import until_signalled
+from kpay_http.settings import read_settings
+from kpay_http.sweeping import sweep_for_ever
+
+host_option = click.option("--host", help="Address to listen on.  [KPAY_HOST, else 127.0.0.1]")
+port_option = click.option("--port", type=click.IntRange(0, 65535), help="Port.  [KPAY_PORT, else 8000]")
+
+log: Any = structlog.get_logger("kpay")
+
+EXAMPLE = {
+    "amount": 4999,
+    "currency": "USD",
+    "source": {"number": "4242424242424242", "exp_month": 12, "exp_year": 2030, "cvc": "123"},
+    "billing_address": {
+        "line1": "1 Market St",
+        "city": "San Francisco",
+        "state": "CA",
+        "postal_code": "94105",
+        "country": "US",
+    },
+}
+
+
+def run(work: Coroutine[Any, Any, None]) -> None:
+    """Run until the end, on uvloop where there is one."""
+    try:
+        import uvloop
+    except ImportError:
+        asyncio.run(work)
+    else:
+        uvloop.run(work)
+
+
+@click.command()
+@host_option
+@port_option
+def dev(host: str | None, port: int | None) -> None:
+    """
+    Everything in one process, on an embedded database.
+
+    Makes kpay.db here (or what KPAY_DATABASE_URL names), a secret key beside it and a demo merchant, prints the
+    merchant's keys, and serves.
+    """
+    settings = settings_with(host=host, port=port)
+    logs.configure(settings.log_format)
+    secret = compose.secret_of(settings, make=True)
+
+    async def work() -> None:
+        await compose.migrate_all(settings)
+        async with compose.open_system(settings, secret) as system:
+            demo = await system.kpay.ensure_demo_merchant()
+
+            def on_start(port: int) -> None:
+                introduce(demo, f"http://{settings.host}:{port}")
+
+            await serve_until_stopped(system, settings, sweeping=True, on_start=on_start)
+
+    run(work())
+
+
+def introduce(demo: Approved, url: str) -> None:
+    """Say where everything is, with a line to paste."""
+    say(f"K-Payments is at {url}, its API reference at {url}/docs\n")
+    say(f"{demo.merchant.name} {demo.merchant.id}")
+    modes: tuple[tuple[Mode, Any], ...] = (("test", demo.keys.test), ("live", demo.keys.live))
+    for mode, pair in modes:
+        say(f"  {mode} secret key       {pair.secret}")
+        say(f"  {mode} publishable key  {pair.publishable}")
+    say(
+        f"\nMake a charge:\n\ncurl {url}/v1/charges \\\n"
+        f'  -H "Authorization: Bearer {demo.keys.test.secret}" \\\n'
+        '  -H "Content-Type: application/json" \\\n'
+        '  -H "Idempotency-Key: order-1024" \\\n'
+        f"  -d '{json.dumps(EXAMPLE)}'\n"
+    )
+
+
+@click.command()
+@host_option
+@port_option
+def serve(host: str | None, port: int | None) -> None:
+    """The API. Without KPAY_BROKER_URL the worker's tasks are done in this process too."""
+    settings = settings_with(host=host, port=port)
+    logs.configure(settings.log_format)
+    secret = compose.secret_of(settings, make=False)
+
+    async def work() -> None:
+        await compose.check_migrated(settings)
+        async with compose.open_system(settings, secret) as system:
+            log.warning("no live processor is configured: POST /v1/charges answers 503 in live mode")
+            sweeping = settings.broker_url is None
+
+            def on_start(port: int) -> None:
+                log.info("serving", host=settings.host, port=port, sweeping=sweeping)
+
+            await serve_until_stopped(system, settings, sweeping=sweeping, on_start=on_start)
+
+    run(work())
+
+
+@click.command()
+def worker() -> None:
+    """What happens without a request: unfinished charges and refunds are resolved. Any number may run."""
+    settings = read_settings()
+    logs.configure(settings.log_format)
+    secret = compose.secret_of(settings, make=False)
+
+    async def work() -> None:
+        await compose.check_migrated(settings)
+        async with compose.open_system(settings, secret) as system:
+            log.info("working")
+            await until_signalled(sweep_for_ever(system))
+
+    run(work())
+
+
+@click.command()
+def migrate() -> None:
+    """Make the database's tables, or bring them up to date."""
+    settings = read_settings()
+    asyncio.run(compose.migrate_all(settings))
+    say("The database is up to date.")
+
+
+@click.command()
+def openapi() -> None:
+    """Print the OpenAPI document."""
+    say(document(create_framework()).decode())
+
+
+COMMANDS = (dev, serve, worker, migrate, openapi)

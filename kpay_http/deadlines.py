@@ -1,0 +1,198 @@
+"""
+Deadlines for clients that are slow on purpose.
+
+uvicorn closes a connection that is idle between two requests, and no other: who sends a byte now and then
+keeps a socket, and what was received so far, for ever. `DeadlineProtocol` is uvicorn's HTTP protocol with an
+end to every wait for the client:
+
+    connected, or a further request begun     complete headers within 10 s, else closed without an answer
+    headers without end, or too many          431 at 64 KiB or 128 headers, and closed
+    a body while the application reads it     the application's own deadline (`body.read`, 30 s)
+    the rest of a body already answered       thrown away for 10 s, then closed; in silence, uvicorn's keep-alive
+    an answer the client does not take        30 s at a time with a full buffer, then the connection is aborted
+
+The answer itself is bounded too: uvicorn lets the application write no more while 64 KiB wait for the client.
+
+What this rests on: asyncio's Protocol callbacks, httptools' parser callbacks (`on_message_begin`, …), and
+from uvicorn 0.54 the class `HttpToolsProtocol` with its methods `on_response_complete`, `send_400_response`
+and `timeout_keep_alive_handler` and its attributes `transport`, `cycle`, `pipeline`, `headers` and `loop`.
+"""
+
+import asyncio
+from collections.abc import Callable
+from http import HTTPStatus
+from uuid import uuid4
+
+import msgspec
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+# Larger than any honest request's headers and as large as a body may be. The parser has no limit of its own.
+HEAD_LIMIT_BYTES = 64 * 1024
+
+# A browser behind three proxies sends about 40. Apache's limit is 100.
+HEADER_COUNT_LIMIT = 128
+
+# Requests sent ahead on one connection. Each waits in memory for those before it.
+PIPELINE_LIMIT = 64
+
+
+class _Refused(Exception):
+    """Raised inside a parser callback to stop the parser; uvicorn answers it with `send_400_response`."""
+
+
+class DeadlineProtocol(HttpToolsProtocol):
+    """
+    uvicorn's HTTP protocol, without unlimited patience: `uvicorn.Config(app, http=DeadlineProtocol)`.
+
+    The common case pays nothing: a request whose headers come in one piece starts no timer.
+    """
+
+    # Time for the request line and all headers, from the connection or from the request's first byte; and for
+    # the rest of a body that was answered before it was complete (401, 413). Closing at once would make the
+    # kernel throw the answer away together with the bytes that nobody read.
+    head_seconds = 10.0
+
+    # Time for a client to take what waits for it, before the connection is aborted with it.
+    answer_seconds = 30.0
+
+    _patience: asyncio.TimerHandle | None = None
+    _answer_patience: asyncio.TimerHandle | None = None
+
+    # Bytes received since the parser last made something of them. Headers, trailers and the like are kept
+    # until they are complete, so this bounds them all.
+    _pending_bytes = 0
+
+    _fault = HTTPStatus.BAD_REQUEST
+
+    # The client's side.
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._expect_within(self.head_seconds)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._expect_nothing()
+        self._stop_waiting_for_the_answer_to_be_taken()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        for start in range(0, len(data), HEAD_LIMIT_BYTES):
+            piece = data[start : start + HEAD_LIMIT_BYTES] if len(data) > HEAD_LIMIT_BYTES else data
+            self._pending_bytes += len(piece)
+            super().data_received(piece)
+            if self.transport.is_closing():
+                return
+            if self._pending_bytes > HEAD_LIMIT_BYTES or _too_many(self.headers):
+                self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "Request headers are too large.")
+                return
+        if not self._is_working() and self._patience is None:
+            # Bytes that made no request; uvicorn has just stopped its own timer because of them.
+            self._expect_within(self.head_seconds)
+
+    # The parser's side.
+
+    def on_message_begin(self) -> None:
+        self._expect_nothing()
+        self._pending_bytes = 0
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        self._expect_nothing()
+        self._pending_bytes = 0
+        if _too_many(self.headers):
+            self._fault = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
+        if _too_many(self.headers) or len(self.pipeline) >= PIPELINE_LIMIT:
+            raise _Refused
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        self._pending_bytes = 0
+        super().on_body(body)
+
+    # The application's side.
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self.transport.is_closing():
+            self._let_the_answer_be_taken()
+
+    def timeout_keep_alive_handler(self) -> None:
+        super().timeout_keep_alive_handler()
+        self._let_the_answer_be_taken()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._let_the_answer_be_taken()
+
+    def resume_writing(self) -> None:
+        self._stop_waiting_for_the_answer_to_be_taken()
+        super().resume_writing()
+
+    def send_400_response(self, msg: str) -> None:
+        self._refuse(self._fault, msg)
+
+    def _is_working(self) -> bool:
+        """Whether the application has the last request in hand. Before the first there is no cycle."""
+        return bool(self.cycle and not self.cycle.response_complete)
+
+    def _refuse(self, status: HTTPStatus, message: str) -> None:
+        """
+        Close, and say why unless a request is being worked on.
+
+        With one in hand the client would take the refusal for that request's answer, and a charge that goes
+        through must not be answered with a 400.
+        """
+        self._expect_nothing()
+        if not self._is_working():
+            self.transport.write(_refusal(status, message))
+        self.transport.close()
+        self._let_the_answer_be_taken()
+
+    # The timers.
+
+    def _expect_within(self, seconds: float) -> None:
+        self._expect_nothing()
+        self._patience = self._after(seconds, self._give_up)
+
+    def _expect_nothing(self) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
+
+    def _give_up(self) -> None:
+        self._patience = None
+        self.transport.close()
+        self._let_the_answer_be_taken()
+
+    def _let_the_answer_be_taken(self) -> None:
+        """Give the client its time for what is still in the buffer. A transport that closes waits for ever."""
+        if self._answer_patience is None and self.transport.get_write_buffer_size() > 0:
+            self._answer_patience = self._after(self.answer_seconds, self.transport.abort)
+
+    def _stop_waiting_for_the_answer_to_be_taken(self) -> None:
+        if self._answer_patience is not None:
+            self._answer_patience.cancel()
+            self._answer_patience = None
+
+    def _after(self, seconds: float, act: Callable[[], None]) -> asyncio.TimerHandle:
+        return self.loop.call_later(seconds, act)
+
+
+def _too_many(headers: list[tuple[bytes, bytes]] | None) -> bool:
+    return headers is not None and len(headers) > HEADER_COUNT_LIMIT
+
+
+def _refusal(status: HTTPStatus, message: str) -> bytes:
+    """Write a whole answer in the API's error envelope; no application is there to do it."""
+    body = msgspec.json.encode(
+        {"error": {"type": "invalid_request_error", "message": message, "details": {}}}
+    )
+    head = (
+        f"HTTP/1.1 {status.value} {status.phrase}\r\n"
+        f"request-id: req_{uuid4().hex}\r\n"
+        "content-type: application/json\r\n"
+        f"content-length: {len(body)}\r\n"
+        "cache-control: no-store\r\n"
+        "connection: close\r\n\r\n"
+    )
+    return head.encode() + body

@@ -1,0 +1,100 @@
+"""
+What every response has and every request leaves behind: Request-Id, no-store, a metric and a line in the log.
+
+The outermost layer, around the framework, so that what the framework itself refuses is covered too.
+"""
+
+import time
+from typing import Any
+
+import structlog
+from litestar.types import ASGIApp, Message, Receive, Scope, Send
+
+from kpay_http.body import Disconnected
+from kpay_http.errors import Refusal, refuse
+from kpay_http.metrics import Metrics
+
+KEY = "kpay.facts"
+
+# What nginx counts a request as whose client hung up before there was an answer.
+CLIENT_GONE = 499
+
+log: Any = structlog.get_logger("kpay.requests")
+
+
+class Facts:
+    """What is known of a request while it is served."""
+
+    __slots__ = ("headers", "livemode", "merchant", "request_id", "status")
+
+    def __init__(self, request_id: str) -> None:
+        self.request_id = request_id
+        self.merchant: str | None = None
+        self.livemode: bool | None = None
+        self.status = 0
+        self.headers: dict[str, str] = {}
+
+
+def facts_of(scope: Any) -> Facts:
+    return scope[KEY]
+
+
+class Observer:
+    """An ASGI application around another one."""
+
+    def __init__(self, app: ASGIApp, *, metrics: Metrics, request_id: Any) -> None:
+        self._app = app
+        self._metrics = metrics
+        self._request_id = request_id
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self._app(scope, receive, send)
+        facts = Facts(self._request_id())
+        scope[KEY] = facts  # type: ignore[literal-required]
+        started = time.perf_counter()
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                facts.status = message["status"]
+                headers = list(message["headers"])
+                headers.append((b"request-id", facts.request_id.encode()))
+                headers.append((b"cache-control", b"no-store"))
+                headers.extend(
+                    (name.lower().encode(), value.encode()) for name, value in facts.headers.items()
+                )
+                message["headers"] = headers
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_with_headers)
+        except Disconnected:
+            facts.status = CLIENT_GONE
+        except Exception as error:
+            log.exception("request failed", request_id=facts.request_id, error=type(error).__name__)
+            if facts.status == 0:
+                await send_refusal(refuse(error), send_with_headers)
+        finally:
+            # The template of the path, which names no object; the framework sets it once it has found a route.
+            route = str(scope.get("path_template") or "unknown")
+            self._leave_behind(scope["method"], route, facts, time.perf_counter() - started)
+
+    def _leave_behind(self, method: str, route: str, facts: Facts, seconds: float) -> None:
+        self._metrics.count_request(method, route, facts.status, seconds)
+        log.info(
+            "request",
+            request_id=facts.request_id,
+            method=method,
+            route=route,
+            status=facts.status,
+            ms=round(seconds * 1000, 1),
+            merchant=facts.merchant,
+            livemode=facts.livemode,
+        )
+
+
+async def send_refusal(refusal: Refusal, send: Send) -> None:
+    headers = [(name.lower().encode(), value.encode()) for name, value in refusal.headers.items()]
+    headers += [(b"content-type", b"application/json"), (b"content-length", str(len(refusal.body)).encode())]
+    await send({"type": "http.response.start", "status": refusal.status, "headers": headers})
+    await send({"type": "http.response.body", "body": refusal.body, "more_body": False})

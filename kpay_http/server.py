@@ -1,0 +1,109 @@
+"""The HTTP server: uvicorn, with deadlines for slow clients, that stops when told to and finishes what it has begun."""
+
+import asyncio
+import signal
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from typing import Any
+
+import uvicorn
+
+from kpay_http.app import create_app
+from kpay_http.deadlines import DeadlineProtocol
+from kpay_http.settings import Settings
+from kpay_http.sweeping import sweep_for_ever
+from kpay_http.system import System
+
+# The processor answers within 30 s, and its outcome still has to be committed.
+GRACE_SECONDS = 40
+
+# A kept-alive connection costs a file handle; clients that send every few seconds keep theirs.
+KEEP_ALIVE_SECONDS = 30
+
+
+class Server(uvicorn.Server):
+    """uvicorn, but the signals are ours: they ask it to stop, and what stands around it can then close in order."""
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None]:
+        yield
+
+
+async def serve(
+    system: System, settings: Settings, *, sweeping: bool, on_start: Callable[[int], None] = lambda _: None
+) -> None:
+    """
+    Serve until SIGINT or SIGTERM, then finish the requests in flight; a second signal stops at once.
+
+    `on_start` is told the port once requests are taken.
+    """
+    config = uvicorn.Config(
+        create_app(system),
+        host=settings.host,
+        port=settings.port,
+        http=DeadlineProtocol,
+        ws="none",
+        lifespan="off",
+        interface="asgi3",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+    )
+    server = Server(config)
+    async with beside(sweep_for_ever(system) if sweeping else None):
+        with stopping_signals(lambda: stop(server)):
+            started = asyncio.create_task(tell_when_started(server, on_start))
+            await server.serve()
+            await started
+
+
+def stop(server: Server) -> None:
+    """Ask for the end; ask again to insist."""
+    server.force_exit = server.should_exit
+    server.should_exit = True
+
+
+@contextmanager
+def stopping_signals(stop: Callable[[], None]) -> Generator[None]:
+    """Call `stop` at SIGINT and SIGTERM while inside."""
+    loop = asyncio.get_running_loop()
+    for each in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(each, stop)
+    try:
+        yield
+    finally:
+        for each in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(each)
+
+
+@asynccontextmanager
+async def beside(work: Coroutine[Any, Any, None] | None) -> AsyncGenerator[None]:
+    """Run some work for ever, for as long as one is inside."""
+    task = asyncio.create_task(work) if work else None
+    try:
+        yield
+    finally:
+        if task:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+
+async def tell_when_started(server: Server, on_start: Callable[[int], None]) -> None:
+    """Tell the port that the server got; nothing when it could not start."""
+    while not server.started:
+        if server.should_exit:
+            return
+        await asyncio.sleep(0.01)
+    on_start(server.servers[0].sockets[0].getsockname()[1])
+
+
+async def until_signalled(work: Coroutine[Any, Any, None]) -> None:
+    """Run some work until SIGINT or SIGTERM."""
+    ended = asyncio.Event()
+    async with beside(work):
+        with stopping_signals(ended.set):
+            await ended.wait()

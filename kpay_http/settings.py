@@ -1,0 +1,117 @@
+"""
+Settings come from the environment (contract, section 11). One that is wrong stops the start with one line that names
+it and says what it takes; a secret is never shown.
+"""
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+import msgspec
+
+T = TypeVar("T")
+
+
+class BadSetting(Exception):
+    """A setting that cannot be taken."""
+
+    def __init__(self, name: str, takes: str) -> None:
+        super().__init__(f"{name} takes {takes}")
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """What a K-Payments process is told from outside."""
+
+    database_url: str = "sqlite:///kpay.db"
+    host: str = "127.0.0.1"
+    port: int = 8000
+    broker_url: str | None = None
+    secret_key: str | None = None
+    # Requests a second for each merchant and mode; 0 is no limit (contract, section 10).
+    rate_limit: int = 100
+    log_format: str = "auto"
+
+    def __repr__(self) -> str:
+        return f"<Settings {shown_url(self.database_url)}>"
+
+    @property
+    def database_file(self) -> Path | None:
+        """The file of an embedded database, or None."""
+        scheme, _, path = self.database_url.partition(":///")
+        return Path(path) if scheme == "sqlite" else None
+
+    @property
+    def redis_url(self) -> str | None:
+        """The broker, where it is one that can also count requests for all processes."""
+        url = self.broker_url
+        return url if url and url.startswith(("redis://", "rediss://")) else None
+
+
+def shown_url(url: str) -> str:
+    """Write a URL without its user info, fit for logs."""
+    return re.sub("(?<=://)[^/?#]*@", "", url)
+
+
+def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
+    """Read all settings, or raise `BadSetting` for the first that is wrong."""
+
+    def take(name: str, default: T, read: Callable[[str], T], takes: str) -> T:
+        text = environment.get(name)
+        if text is None or not text.strip():
+            return default
+        try:
+            return read(text.strip())
+        except ValueError:
+            raise BadSetting(name, takes) from None
+
+    return Settings(
+        database_url=take(
+            "KPAY_DATABASE_URL",
+            "sqlite:///kpay.db",
+            _url(("sqlite", "postgresql")),
+            "sqlite:///file.db or postgresql://user@host/db",
+        ),
+        host=take("KPAY_HOST", "127.0.0.1", str, "an address to listen on"),
+        port=take("KPAY_PORT", 8000, _whole(0, 65535), "a port from 0 to 65535"),
+        broker_url=take(
+            "KPAY_BROKER_URL",
+            None,
+            _url(("redis", "rediss", "amqp", "amqps")),
+            "redis://… or amqp://…",
+        ),
+        secret_key=take("KPAY_SECRET_KEY", None, str, "32 bytes in base64"),
+        rate_limit=take("KPAY_RATE_LIMIT", 100, _whole(0, 1_000_000), "requests a second, 0 for no limit"),
+        log_format=take("KPAY_LOG_FORMAT", "auto", _one_of("auto", "console", "json"), "console or json"),
+    )
+
+
+def _url(schemes: tuple[str, ...]) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        parts = urlsplit(text)
+        if parts.scheme not in schemes or (parts.scheme == "sqlite" and not parts.path.strip("/")):
+            raise ValueError
+        return text
+
+    return read
+
+
+def _whole(least: int, most: int) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        number = int(text)
+        if not least <= number <= most:
+            raise ValueError
+        return number
+
+    return read
+
+
+def _one_of(*words: str) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if text not in words:
+            raise ValueError
+        return text
+
+    return read

@@ -1,0 +1,36 @@
+"""The loop that sweeps: beside the API in one process, or in a worker of its own."""
+
+import asyncio
+from typing import Any
+
+import structlog
+
+from kpay_core.commit import CommitFailed
+from kpay_http.system import System
+
+# An unfinished charge is looked at within a second of its time.
+PAUSE_SECONDS = 1.0
+
+log: Any = structlog.get_logger("kpay.sweeper")
+
+
+async def sweep_for_ever(system: System) -> None:
+    """Sweep once a second until cancelled. Nothing that a round runs into ends the loop."""
+    while True:
+        try:
+            await sweep_once(system)
+        except CommitFailed as failure:
+            log.warning("sweep put off", reason=str(failure))
+        except Exception:
+            log.exception("sweep failed")
+        await asyncio.sleep(PAUSE_SECONDS)
+
+
+async def sweep_once(system: System) -> None:
+    """Sweep one round, to its end also when cancelled; count it, and say which need a person."""
+    swept = await system.finish(system.kpay.sweep())
+    system.metrics.count_sweep(swept.finished, len(swept.overdue))
+    if swept.finished:
+        log.info("swept", looked_at=swept.looked_at, finished=swept.finished)
+    for id in swept.overdue:
+        log.warning("no outcome for 15 minutes", id=id)

@@ -1,0 +1,62 @@
+"""A running K-Payments: the core, what the HTTP adapter needs beside it, and the work it has begun."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Protocol, TypeVar
+
+from kpay_core import Kpay
+from kpay_http.metrics import Metrics
+
+T = TypeVar("T")
+
+
+class Decision(Protocol):
+    """Whether a request may pass."""
+
+    @property
+    def allowed(self) -> bool: ...
+
+    def headers(self) -> dict[str, str]: ...
+
+
+class Limiter(Protocol):
+    """Counts requests by merchant and mode."""
+
+    async def take(self, key: str) -> Decision: ...
+
+    async def close(self) -> None: ...
+
+
+class System:
+    """
+    What every request is served with.
+
+    Work that changes something runs in a task of its own, so that neither a client that hangs up nor a server that
+    stops cuts it off: `drain` waits for it.
+    """
+
+    def __init__(
+        self,
+        *,
+        kpay: Kpay,
+        metrics: Metrics,
+        ready: Callable[[], Awaitable[bool]],
+        limiter: Limiter | None = None,
+    ) -> None:
+        self.kpay = kpay
+        self.metrics = metrics
+        self.ready = ready
+        self.limiter = limiter
+        self._begun: set[asyncio.Task[Any]] = set()
+
+    async def finish(self, work: Coroutine[Any, Any, T]) -> T:
+        """Do the work to its end, also when the caller is cancelled."""
+        task = asyncio.ensure_future(work)
+        self._begun.add(task)
+        task.add_done_callback(self._begun.discard)
+        return await asyncio.shield(task)
+
+    async def drain(self) -> None:
+        """Wait until all that was begun has ended."""
+        while self._begun:
+            await asyncio.wait(self._begun)

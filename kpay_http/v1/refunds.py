@@ -1,0 +1,57 @@
+"""/v1/refunds"""
+
+from typing import Any
+
+from litestar import Request, Response, get, post
+
+from kpay_core.domain.refunds import NewRefund, RefundListParams
+from kpay_core.domain.views import ListView, RefundView, view_refund, view_refunds
+from kpay_http.calls import admit, show
+from kpay_http.operations import Operation
+
+
+@post(
+    "/v1/refunds",
+    opt=Operation(
+        id="createRefund",
+        summary="Refund a succeeded charge, fully or partially.",
+        body=NewRefund,
+        answers={201: RefundView},
+        names_object=True,
+        idempotent=True,
+    ).opt,
+)
+async def create_refund(request: Request[Any, Any, Any]) -> Response[bytes]:
+    call = await admit(request)
+    work = call.kpay.create_refund(call.scope, call.body(), idempotency_key=call.idempotency_key())
+    return await call.finish(work)
+
+
+@get(
+    "/v1/refunds",
+    opt=Operation(
+        id="listRefunds",
+        summary="List refunds for your merchant, newest first.",
+        parameters=RefundListParams,
+        answers={200: ListView[RefundView]},
+    ).opt,
+)
+async def list_refunds(request: Request[Any, Any, Any]) -> Response[bytes]:
+    call = await admit(request)
+    return show(view_refunds(await call.kpay.list_refunds(call.scope, call.parameters())))
+
+
+@get(
+    "/v1/refunds/{id:str}",
+    opt=Operation(
+        id="getRefund",
+        summary="Fetch a single refund by id.",
+        answers={200: RefundView},
+    ).opt,
+)
+async def get_refund(request: Request[Any, Any, Any]) -> Response[bytes]:
+    call = await admit(request)
+    return show(view_refund(await call.kpay.get_refund(call.scope, call.id)))
+
+
+ROUTES = (create_refund, list_refunds, get_refund)
