@@ -4,7 +4,6 @@ Cards: what one is, what may be kept of it, and a representation that never show
 Number and cvc are poison. They live in a `Card` between the request and the processor, and nowhere else.
 """
 
-from collections.abc import Generator
 from datetime import datetime
 from typing import Annotated, Any, Literal, NoReturn
 
@@ -78,8 +77,8 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
     def __repr__(self) -> str:
         return "<card>"
 
-    def __rich_repr__(self) -> Generator[tuple[str, object], None, None]:  # type: ignore[override]
-        yield from ()
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        return []
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a card is never pickled")

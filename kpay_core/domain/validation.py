@@ -67,7 +67,7 @@ def _wrong(errors: Errors, path: str, message: str) -> Any:
 def _reader(info: inspect.Type, extra: Mapping[str, Any], texts: bool) -> Reader:
     match info:
         case inspect.Metadata():
-            inner = cast(dict[str, Any], info.extra or {})
+            inner = cast(dict[str, Any], info.extra or {})  # pyright: ignore[reportUnknownMemberType]
             return _reader(info.type, {**extra, **inner}, texts)
         case inspect.StructType():
             return _object(info, texts)

@@ -86,6 +86,9 @@ async def _attempt(
             # The resolver was first: answer by what it put on the key, else by what the charge has become.
             kept = await once.kept_answer(ports, charge.idempotency_key, subject=charge.id)
             return kept or answer_charge(charge)
+        if charge.told and not known:
+            # The promise had been written when the connection was lost, and the sweeper has looked since.
+            return answer_charge(charge)
         key = await _key_of(ports, charge)
 
 
