@@ -24,12 +24,6 @@ class RateLimited(KpayError):
     message = "Too many requests. Slow down and try again."
 
 
-class Draining(KpayError):
-    """The server is about to stop and takes no new work."""
-
-    message = "The server is restarting. It is safe to try again."
-
-
 STATUS: dict[type[KpayError], tuple[int, Type]] = {
     errors.Invalid: (400, "invalid_request_error"),
     errors.NotFound: (404, "not_found"),
@@ -43,7 +37,6 @@ STATUS: dict[type[KpayError], tuple[int, Type]] = {
     TooLarge: (413, "invalid_request_error"),
     TooSlow: (408, "invalid_request_error"),
     RateLimited: (429, "rate_limit_error"),
-    Draining: (503, "internal_error"),
 }
 
 # What a caller may wait before the same request has a chance again.
@@ -51,7 +44,6 @@ RETRY_AFTER: dict[type[KpayError], int] = {
     errors.IdempotencyKeyInUse: errors.IdempotencyKeyInUse.retry_after_seconds,
     errors.Undone: 1,
     errors.Contention: 1,
-    Draining: 1,
 }
 
 UNAVAILABLE_MESSAGE = "The service cannot be reached now. It is safe to try again."

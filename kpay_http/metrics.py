@@ -1,6 +1,6 @@
 """What a process counts, for Prometheus. Labels are few and known beforehand: routes, never paths or names."""
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 
 # From a replay out of the page cache to the processor's 30 s.
 BUCKETS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -23,9 +23,9 @@ class Metrics:
         self._swept = Counter(
             "kpay_sweep_finished", "Charges and refunds that the sweeper finished.", registry=self.registry
         )
-        self._overdue = Gauge(
-            "kpay_overdue",
-            "Charges and refunds without an outcome for 15 minutes: somebody should look.",
+        self._overdue = Counter(
+            "kpay_sweep_overdue",
+            "Looks at charges and refunds that had no outcome for 15 minutes: somebody should look too.",
             registry=self.registry,
         )
         self._limiter_failures = Counter(
@@ -40,7 +40,7 @@ class Metrics:
 
     def count_sweep(self, finished: int, overdue: int) -> None:
         self._swept.inc(finished)
-        self._overdue.set(overdue)
+        self._overdue.inc(overdue)
 
     def count_limiter_failure(self) -> None:
         self._limiter_failures.inc()

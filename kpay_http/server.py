@@ -12,10 +12,7 @@ from kpay_http.app import create_app
 from kpay_http.deadlines import DeadlineProtocol
 from kpay_http.settings import Settings
 from kpay_http.sweeping import sweep_for_ever
-from kpay_http.system import System
-
-# The processor answers within 30 s, and its outcome still has to be committed.
-GRACE_SECONDS = 40
+from kpay_http.system import DRAIN_SECONDS, System
 
 # A kept-alive connection costs a file handle; clients that send every few seconds keep theirs.
 KEEP_ALIVE_SECONDS = 30
@@ -50,7 +47,7 @@ async def serve(
         server_header=False,
         proxy_headers=False,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=GRACE_SECONDS,
+        timeout_graceful_shutdown=DRAIN_SECONDS,
     )
     server = Server(config)
     async with beside(sweep_for_ever(system) if sweeping else None):

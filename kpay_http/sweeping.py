@@ -14,8 +14,21 @@ PAUSE_SECONDS = 1.0
 log: Any = structlog.get_logger("kpay.sweeper")
 
 
+# A network that hangs holds each look for up to 30 s, so one sweeper alone would fall behind.
+SWEEPERS = 8
+
+
 async def sweep_for_ever(system: System) -> None:
-    """Sweep once a second until cancelled. Nothing that a round runs into ends the loop."""
+    """Sweep once a second until cancelled, with several sweepers: each look is taken by one of them."""
+    async with asyncio.TaskGroup() as sweepers:
+        for _ in range(SWEEPERS):
+            sweepers.create_task(keep_sweeping(system))
+            # Spread over the second, so that something that is due is found sooner, and by one.
+            await asyncio.sleep(PAUSE_SECONDS / SWEEPERS)
+
+
+async def keep_sweeping(system: System) -> None:
+    """Sweep round after round. Nothing that a round runs into ends it."""
     while True:
         try:
             await sweep_once(system)

@@ -9,6 +9,9 @@ from kpay_http.metrics import Metrics
 
 T = TypeVar("T")
 
+# The processor answers within 30 s, and its outcome still has to be committed.
+DRAIN_SECONDS = 40
+
 
 class Decision(Protocol):
     """Whether a request may pass."""
@@ -57,6 +60,10 @@ class System:
         return await asyncio.shield(task)
 
     async def drain(self) -> None:
-        """Wait until all that was begun has ended."""
-        while self._begun:
-            await asyncio.wait(self._begun)
+        """
+        Wait until all that was begun has ended, or for as long as one call to the network takes.
+
+        What is still open then is left as a crash would leave it, and resolved like that.
+        """
+        if self._begun:
+            await asyncio.wait(self._begun, timeout=DRAIN_SECONDS)

@@ -8,18 +8,13 @@ Database URLs and the connections they lead to.
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from typing import Any, Protocol, cast
 
 import aiosqlite
 import asyncpg  # pyright: ignore[reportMissingTypeStubs]
-from sqlalchemy import Connection, event, make_url
-from sqlalchemy.exc import ArgumentError
-from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
-from sqlalchemy.pool import NullPool
 
-# UPDATE … FROM is of 3.33, and RETURNING of 3.35 marks the oldest that is tested.
+# UPDATE … FROM is of 3.33; DROP COLUMN, which migrations will want, of 3.35.
 OLDEST_SQLITE = (3, 35, 0)
 
 # How long SQLite waits while another process writes. A batch takes milliseconds, so this is a process that hangs.
@@ -63,30 +58,28 @@ class Postgres(Protocol):
 
 def sqlite_path(url: str) -> str | None:
     """Return the file a URL names, or None when it names a PostgreSQL server. Raises `ValueError` for any other."""
-    try:
-        parsed = make_url(url)
-    except ArgumentError:
-        parsed = None
-    if parsed is not None and parsed.drivername in ("postgresql", "postgres"):
+    if url.startswith(("postgresql://", "postgres://")):
         return None
-    if parsed is not None and parsed.drivername == "sqlite" and parsed.database not in (None, "", ":memory:"):
-        return parsed.database
-    raise ValueError("a database URL is sqlite:///file.db or postgresql://user@host/database")
+    path = url.removeprefix("sqlite:///")
+    if path in ("", url, ":memory:") or "?" in path:
+        raise ValueError("a database URL is sqlite:///file.db or postgresql://user@host/database")
+    return path
+
+
+async def connect_postgres(url: str, **options: object) -> Any:
+    """Open a connection as the server offers it."""
+    return await cast(Any, asyncpg.connect)(url, **options)  # pyright: ignore[reportUnknownMemberType]
 
 
 async def open_postgres(url: str) -> Postgres:
-    """Open a connection whose statements are prepared once."""
-    return await _connect(
+    """Open a connection for records, whose statements are prepared once."""
+    return await connect_postgres(
         url,
         server_settings=POSTGRES_SETTINGS,
         statement_cache_size=CACHED_STATEMENTS,
         max_cached_statement_lifetime=0,
         max_cacheable_statement_size=0,
     )
-
-
-async def _connect(url: str, **options: object) -> Any:
-    return await cast(Any, asyncpg.connect)(url, **options)  # pyright: ignore[reportUnknownMemberType]
 
 
 async def open_sqlite(path: str) -> aiosqlite.Connection:
@@ -115,45 +108,10 @@ async def _use_wal(connection: aiosqlite.Connection) -> None:
     async with asyncio.timeout(BUSY_SECONDS):
         while True:
             try:
-                await connection.execute("PRAGMA journal_mode = WAL")
+                await connection.execute_fetchall("PRAGMA journal_mode = WAL")
             except sqlite3.OperationalError as error:
                 if "locked" not in str(error):
                     raise
                 await asyncio.sleep(0.01)
             else:
                 return
-
-
-@asynccontextmanager
-async def transaction(url: str) -> AsyncGenerator[AsyncConnection]:
-    """
-    Open one SQLAlchemy transaction, for changes of the schema.
-
-    On SQLite it holds the write lock from the start, and foreign keys are not looked at while it lasts, because there
-    many a change rebuilds its table.
-    """
-    path = sqlite_path(url)
-    if path is None:
-        engine = create_async_engine(
-            "postgresql+asyncpg://", async_creator=lambda: _connect(url), poolclass=NullPool
-        )
-    else:
-        engine = create_async_engine(
-            "sqlite+aiosqlite://", async_creator=lambda: _open_for_changes(path), poolclass=NullPool
-        )
-        event.listen(engine.sync_engine, "begin", _begin_immediate)
-    try:
-        async with engine.begin() as connection:
-            yield connection
-    finally:
-        await engine.dispose()
-
-
-async def _open_for_changes(path: str) -> aiosqlite.Connection:
-    connection = await open_sqlite(path)
-    await connection.execute("PRAGMA foreign_keys = OFF")
-    return connection
-
-
-def _begin_immediate(connection: Connection) -> None:
-    connection.exec_driver_sql("BEGIN IMMEDIATE")

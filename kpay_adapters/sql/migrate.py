@@ -1,14 +1,19 @@
 """The schema: made and brought up to date on both databases by the same Alembic migrations."""
 
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
+import aiosqlite
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, MetaData, text
+from sqlalchemy import Connection, MetaData, event, text
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+from sqlalchemy.pool import NullPool
 
-from kpay_adapters.sql.engines import transaction
+from kpay_adapters.sql.engines import connect_postgres, open_sqlite, sqlite_path
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -65,3 +70,38 @@ def _pending(connection: Connection) -> list[str]:
     return [
         revision.revision for revision in reversed(list(script.iterate_revisions("heads", current or "base")))
     ]
+
+
+@asynccontextmanager
+async def transaction(url: str) -> AsyncGenerator[AsyncConnection]:
+    """
+    Open one SQLAlchemy transaction, for changes of the schema.
+
+    On SQLite it holds the write lock from the start, and foreign keys are not looked at while it lasts, because there
+    many a change rebuilds its table.
+    """
+    path = sqlite_path(url)
+    if path is None:
+        engine = create_async_engine(
+            "postgresql+asyncpg://", async_creator=lambda: connect_postgres(url), poolclass=NullPool
+        )
+    else:
+        engine = create_async_engine(
+            "sqlite+aiosqlite://", async_creator=lambda: _open_for_changes(path), poolclass=NullPool
+        )
+        event.listen(engine.sync_engine, "begin", _begin_immediate)
+    try:
+        async with engine.begin() as connection:
+            yield connection
+    finally:
+        await engine.dispose()
+
+
+async def _open_for_changes(path: str) -> aiosqlite.Connection:
+    connection = await open_sqlite(path)
+    await connection.execute("PRAGMA foreign_keys = OFF")
+    return connection
+
+
+def _begin_immediate(connection: Connection) -> None:
+    connection.exec_driver_sql("BEGIN IMMEDIATE")

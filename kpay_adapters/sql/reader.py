@@ -27,6 +27,9 @@ MAX_GROUPED_IDS = 200
 # Whoever comes later would wait for seconds, and is better told so at once.
 MAX_WAITING_READS = 10_000
 
+# How long a question that is being answered may keep a store from closing.
+CLOSE_SECONDS = 1.0
+
 # Connections for queries. Each is a thread on SQLite and a server process on PostgreSQL.
 QUERY_SESSIONS = 3
 
@@ -47,6 +50,7 @@ class Reader:
         self._queries = [database.session() for _ in range(QUERY_SESSIONS)]
         self._idle = list(self._queries)
         self._free = asyncio.Semaphore(QUERY_SESSIONS)
+        self._asking: set[asyncio.Task[Sequence[Answer]]] = set()
         self._waiting = 0
         self._task: asyncio.Task[None] | None = None
 
@@ -62,6 +66,8 @@ class Reader:
                 await task
         for asked in self._asked.values():
             _fail(asked, Unavailable("the store is closed"))
+        if self._asking:
+            await asyncio.wait(self._asking, timeout=CLOSE_SECONDS)
         for session in (self._look_ups, *self._queries):
             await session.close()
 
@@ -82,12 +88,22 @@ class Reader:
         if not possible(query):
             return []
         question = self._database.matching(self._tables[query.kind], query)
-        with self._place():
-            decode = decoder(query.kind).decode
-            return [decode(text) for _, text in await self.ask(question)]
+        decode = decoder(query.kind).decode
+        return [decode(text) for _, text in await self.ask(question)]
 
     async def ask(self, question: Question) -> Sequence[Answer]:
-        """Put one question on a connection of the queries. Raises `Unavailable`."""
+        """
+        Put one question on a connection of the queries. Raises `Unavailable`.
+
+        A caller who leaves does not stop it: a connection that is interrupted costs more than the answer.
+        """
+        with self._place():
+            asking = asyncio.create_task(self._ask(question))
+            self._asking.add(asking)
+            asking.add_done_callback(self._asking.discard)
+            return await asyncio.shield(asking)
+
+    async def _ask(self, question: Question) -> Sequence[Answer]:
         async with self._free:
             session = self._idle.pop()
             try:

@@ -21,7 +21,7 @@ from kpay_core.query import Condition, Query
 MANY_KEYS = 1000
 
 # The demo merchant of `kpay dev` has a fixed name, so that it is made once.
-DEMO_MERCHANT = "mer_00000000000070008000000000000001"
+DEMO_MERCHANT = "mer_00de00de00de70de80de00de00de00de"
 
 MakeKey = Callable[[Kind, Mode], str]
 

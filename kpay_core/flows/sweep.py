@@ -14,8 +14,9 @@ from kpay_core.flows.refunds import resolve_refund
 from kpay_core.ports import Ports
 from kpay_core.query import Condition, Query
 
-# One round looks at this many of each kind; what is left waits for the next round, oldest first.
-ROUND = 100
+# One round looks at this many of each kind, one after the other; what is left waits for the next round, or for another
+# sweeper. Few, because each look may wait for a network that hangs.
+ROUND = 20
 
 
 class Swept(msgspec.Struct, kw_only=True):
@@ -35,7 +36,7 @@ class Swept(msgspec.Struct, kw_only=True):
 
 async def sweep(ports: Ports) -> Swept:
     """
-    Look at every charge and refund whose time has come, up to 100 of each.
+    Look at every charge and refund whose time has come, up to 20 of each.
 
     Any number of sweepers may run at once: each look is leased by a commit, and losers skip it. One that cannot be
     resolved now, for whatever reason the world has, holds nobody else up.
