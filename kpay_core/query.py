@@ -22,7 +22,8 @@ class Query(msgspec.Struct, Generic[R], frozen=True, kw_only=True):
     At most `limit` records of `kind` for which every condition holds, sorted by (`order`, `id`).
 
     A condition is (field, operator, value); "in" takes a tuple of texts. As in SQL, a field that is null meets no
-    condition. Text compares by code point, times by instant.
+    condition; in the order it comes after everything. Text compares by code point, times by instant. Text that no
+    database can hold (NUL, half a surrogate pair) meets no condition.
     """
 
     kind: type[R]

@@ -1,10 +1,12 @@
 """The Litestar application: routes, and the envelope around whatever goes wrong in them."""
 
+from collections.abc import Callable, Iterable
 from typing import Any
 
-from litestar import Litestar, Request, Response
+from litestar import HttpMethod, Litestar, Request, Response, route
 from litestar.datastructures import State
 from litestar.exceptions import HTTPException
+from litestar.handlers import HTTPRouteHandler
 from litestar.types import ASGIApp
 
 from kpay_core.commit import CommitFailed
@@ -33,8 +35,9 @@ def create_app(system: System) -> ASGIApp:
 
 def create_framework(system: System | None = None) -> Litestar:
     """Make the Litestar application alone. Without a system it serves nothing, but its route table can be read."""
+    routes = (*V1_ROUTES, *health.ROUTES, *docs.ROUTES)
     return Litestar(
-        route_handlers=[*V1_ROUTES, *health.ROUTES, *docs.ROUTES],
+        route_handlers=[*options_of(routes), *routes],
         exception_handlers={
             KpayError: answer_error,
             CommitFailed: answer_error,
@@ -45,6 +48,31 @@ def create_framework(system: System | None = None) -> Litestar:
         openapi_config=None,
         logging_config=None,
     )
+
+
+def options_of(routes: Iterable[HTTPRouteHandler]) -> list[HTTPRouteHandler]:
+    """
+    Answer OPTIONS ourselves: the framework's own `Allow` names only the first method of a path.
+
+    They are registered before the others, because for a path without one the framework adds its own.
+    """
+    methods: dict[str, set[str]] = {}
+    for handler in routes:
+        for path in handler.paths:
+            methods.setdefault(path, {"OPTIONS"}).update(handler.http_methods)
+
+    def answer(allowed: str) -> Callable[[], Response[None]]:
+        def options() -> Response[None]:
+            return Response(None, status_code=204, headers={"Allow": allowed})
+
+        return options
+
+    return [
+        route(path, http_method=HttpMethod.OPTIONS, status_code=204, sync_to_thread=False)(
+            answer(", ".join(sorted(allowed)))
+        )
+        for path, allowed in methods.items()
+    ]
 
 
 def answer_error(_: AnyRequest, error: Exception) -> Response[bytes]:

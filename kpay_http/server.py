@@ -1,6 +1,7 @@
 """The HTTP server: uvicorn, with deadlines for slow clients, that stops when told to and finishes what it has begun."""
 
 import asyncio
+import gc
 import signal
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -50,6 +51,9 @@ async def serve(
         timeout_graceful_shutdown=DRAIN_SECONDS,
     )
     server = Server(config)
+    # What was imported lives as long as the process; the collector need not walk through it again and again.
+    gc.collect()
+    gc.freeze()
     async with beside(sweep_for_ever(system) if sweeping else None):
         with stopping_signals(lambda: stop(server)):
             started = asyncio.create_task(tell_when_started(server, on_start))

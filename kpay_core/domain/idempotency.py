@@ -97,7 +97,6 @@ class IdempotencyKey(Record, frozen=True, kw_only=True):
     outcome: Outcome | None = None
     answer: str | None = None
     first_used_at: datetime
-    claimed_at: datetime
 
 
 def key_id(scope: Scope, key: str) -> str:
@@ -149,7 +148,6 @@ def claim(held: IdempotencyKey | None, ticket: Ticket, *, subject: str, now: dat
             state=State.WORKING,
             subject=subject,
             first_used_at=now,
-            claimed_at=now,
         )
     return bump(
         held,
@@ -161,7 +159,6 @@ def claim(held: IdempotencyKey | None, ticket: Ticket, *, subject: str, now: dat
         answer=None,
         # Also where the key was freed: what is remembered for 24 hours is the request that took effect.
         first_used_at=now,
-        claimed_at=now,
     )
 
 

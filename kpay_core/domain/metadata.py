@@ -5,6 +5,8 @@ from typing import Annotated
 
 from msgspec import Meta
 
+from kpay_core.domain.text import is_plain
+
 # Contract, section 5.
 MAX_KEYS = 50
 MAX_KEY_LENGTH = 40
@@ -18,6 +20,8 @@ def check_metadata(metadata: dict[str, object]) -> str | None:
     for key, value in metadata.items():
         if not 1 <= len(key) <= MAX_KEY_LENGTH:
             return f"keys have 1 to {MAX_KEY_LENGTH} characters"
+        if not all(is_plain(text) for text in (key, value) if isinstance(text, str)):
+            return "keys and strings must be plain Unicode text"
         match value:
             case str() if len(value) > MAX_VALUE_LENGTH:
                 return f"strings have at most {MAX_VALUE_LENGTH} characters"

@@ -59,6 +59,11 @@ def page(rows: Sequence[R], params: PageParams) -> Page[R]:
     return Page(data=data, has_more=len(rows) > params.limit)
 
 
+def lasting(filters: tuple[Condition, ...]) -> tuple[Condition, ...]:
+    """Return what holds of a record for ever, so that a cursor stays good when its record moves on."""
+    return tuple(condition for condition in filters if condition[0] != "status")
+
+
 def check_cursor(params: PageParams, found: Record | None, conditions: tuple[Condition, ...]) -> None:
     """Raise `Invalid` unless the cursor names a record that the same list holds."""
     if found is None or not all(meets(found, condition) for condition in conditions):

@@ -15,6 +15,7 @@ import msgspec
 from msgspec import inspect
 
 from kpay_core.domain.errors import Invalid
+from kpay_core.domain.text import is_plain
 
 T = TypeVar("T")
 
@@ -32,6 +33,10 @@ class Reading(msgspec.Struct):
 
     values: dict[str, Any]
     errors: Errors
+
+    def __repr__(self) -> str:
+        # The values may be a card's.
+        return f"<Reading with {len(self.errors)} errors>"
 
     def blame(self, path: str, message: str) -> None:
         self.errors.setdefault(path, []).append(message)
@@ -100,7 +105,7 @@ def _object(info: inspect.StructType, texts: bool) -> Reader:
         given = cast(dict[str, Any], value)
         prefix = f"{path}." if path else ""
         values: dict[str, Any] = {}
-        for name in given.keys() - fields.keys():
+        for name in sorted(given.keys() - fields.keys()):
             _wrong(errors, prefix + name, "unknown field")
         for name, (field, read_field) in fields.items():
             item = given.get(name)
@@ -149,6 +154,8 @@ def _text(info: inspect.StrType, extra: Mapping[str, Any]) -> Reader:
     def read_text(value: Any, path: str, errors: Errors) -> Any:
         if not isinstance(value, str):
             return _wrong(errors, path, "must be a string")
+        if not is_plain(value):
+            return _wrong(errors, path, "must be plain Unicode text")
         # "$" also matches before a final newline, which no pattern of ours means.
         if pattern and (value.endswith("\n") or not pattern.search(value)):
             return _wrong(errors, path, message or "malformed")

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from kpay_core.commit import Conflict
+from kpay_core.commit import Conflict, Unknown
 from kpay_core.domain import charges, idempotency
 from kpay_core.domain.answers import answer_charge, with_key
 from kpay_core.domain.cards import Card
@@ -81,6 +81,11 @@ async def _attempt(
             return await _record(ports, moved, key)
         except Conflict:
             await turns.wait()
+        except Unknown:
+            if key is None and moved.status is not Status.FAILED:
+                # It may be booked, and no key leads back to it: an error would invite a second charge.
+                return answer_charge(charge)
+            raise
         charge = await _newest(ports, charge)
         if charge.status is not Status.PROCESSING:
             # The resolver was first: answer by what it put on the key, else by what the charge has become.

@@ -2,13 +2,14 @@
 
 from datetime import datetime, timedelta
 
-from kpay_core.commit import Conflict, Record, Unknown, is_guarded
+from kpay_core.commit import Conflict, Record, Unavailable, Unknown, is_guarded
 from kpay_core.domain.errors import Contention
 from kpay_core.ports import Ports
 
-# A broken connection is back at once or not soon; a caller is better told than kept waiting.
-COMMIT_TRIES = 4
+# A database that fails over is back within half a minute, and a caller waits that long for a processor too.
+COMMIT_PATIENCE = timedelta(seconds=20)
 COMMIT_PAUSE_SECONDS = 0.1
+LONGEST_COMMIT_PAUSE_SECONDS = 2.0
 
 # A request gives way to others on its object for this long. 100 refunds of one charge need about a second.
 PATIENCE = timedelta(seconds=20)
@@ -20,28 +21,37 @@ async def commit(ports: Ports, *records: Record) -> None:
     """
     Commit, and see an unknown outcome through: the same records are sent again, and read back on a conflict.
 
-    Raises `Conflict` when somebody else was first, `Unknown` when the store stays out of reach.
+    Raises `Conflict` when somebody else was first, `Unknown` when the store stays out of reach for 20 seconds after
+    it may have taken the records, and `Unavailable` when it certainly has not.
     """
-    unsure = False
-    for attempt in range(1, COMMIT_TRIES + 1):
+    unsure_since: datetime | None = None
+    pause_seconds = COMMIT_PAUSE_SECONDS
+    while True:
         try:
             await ports.store.commit(*records)
             return
-        except Unknown:
-            if attempt == COMMIT_TRIES:
-                raise
-            unsure = True
-            await ports.clock.sleep(COMMIT_PAUSE_SECONDS * attempt)
         except Conflict:
-            if unsure and await _is_ours(ports, records):
+            if unsure_since and await _is_ours(ports, records):
                 return
             raise
+        except (Unknown, Unavailable) as failure:
+            if unsure_since is None and isinstance(failure, Unavailable):
+                raise
+            now = ports.clock.now()
+            unsure_since = unsure_since or now
+            if now - unsure_since >= COMMIT_PATIENCE:
+                raise Unknown("the store stays out of reach") from failure
+        await ports.clock.sleep(pause_seconds)
+        pause_seconds = min(pause_seconds * 2, LONGEST_COMMIT_PAUSE_SECONDS)
 
 
 async def _is_ours(ports: Ports, records: tuple[Record, ...]) -> bool:
     """Tell whether the unit that conflicts with itself had been written: one guarded record speaks for all."""
     written = next(record for record in records if is_guarded(type(record)))
-    return await ports.store.get(type(written), written.id) == written
+    try:
+        return await ports.store.get(type(written), written.id) == written
+    except Unavailable as failure:
+        raise Unknown("the store stays out of reach") from failure
 
 
 class Turns:
@@ -49,12 +59,14 @@ class Turns:
 
     def __init__(self, ports: Ports) -> None:
         self.ports = ports
-        self.since: datetime = ports.clock.now()
+        self.since: datetime | None = None
         self.pause_seconds = FIRST_PAUSE_SECONDS
 
     async def wait(self) -> None:
         """Stand back for a moment after a conflict; raises `Contention` when patience is over."""
-        if self.ports.clock.now() - self.since > PATIENCE:
+        now = self.ports.clock.now()
+        self.since = self.since or now
+        if now - self.since > PATIENCE:
             raise Contention
         # A random share of the pause keeps those who collided from colliding again.
         share = int.from_bytes(self.ports.ids.random_bytes(2)) / 0xFFFF

@@ -64,7 +64,7 @@ async def enter(ports: Ports, ticket: Ticket | None, resume: Resume) -> Entry:
         if held.state is State.ANSWERED:
             return Entry(ticket, held, idempotency.again(idempotency.kept(held)))
         # The subject is not looked at while its first attempt may be a moment from its answer.
-        if held.state is State.ACCEPTED or now >= held.claimed_at + LOOK_AGAIN[0]:
+        if held.state is State.ACCEPTED or now >= held.first_used_at + LOOK_AGAIN[0]:
             answer = await resume(ports, held.subject)
             if answer is not None:
                 return Entry(ticket, held, answer)

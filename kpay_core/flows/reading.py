@@ -28,6 +28,6 @@ async def list_page(
     cursor = params.starting_after or params.ending_before
     if params.starting_after is not None or params.ending_before is not None:
         found = await ports.store.get(kind, cursor or "")
-        pages.check_cursor(params, found, (*scope.conditions, *filters))
+        pages.check_cursor(params, found, (*scope.conditions, *pages.lasting(filters)))
     rows = await ports.store.find(pages.question(kind, scope, params, filters))
     return pages.page(rows, params)

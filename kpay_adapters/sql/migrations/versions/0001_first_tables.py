@@ -152,7 +152,6 @@ def upgrade() -> None:
         sa.Column("outcome", TEXT, nullable=True),
         sa.Column("answer", TEXT, nullable=True),
         sa.Column("first_used_at", TIME, nullable=False),
-        sa.Column("claimed_at", TIME, nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("idempotency_keys_pkey")),
         check("idempotency_keys_version_check", "version >= 1"),
         check("idempotency_keys_state_check", "state IN ('working', 'accepted', 'answered', 'free')"),

@@ -1,0 +1,159 @@
+"""What was measured, as plain text: ratios first, then the figures they come from."""
+
+import math
+import os
+import platform
+import sqlite3
+import statistics
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+
+from benchmarks import growth, memory, ratios
+from benchmarks.growth import Grown
+from benchmarks.load import Result
+from benchmarks.memory import Memory
+from benchmarks.ratios import TARGET_CLIENTS, TARGETS, Measured
+
+LIBRARIES = ("litestar", "uvicorn", "uvloop", "httptools", "msgspec", "asyncpg", "aiosqlite", "sqlalchemy")
+
+
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Set a table; the first column is text, the others are numbers."""
+    widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
+
+    def line(cells: Sequence[str]) -> str:
+        first, *others = zip(cells, widths, strict=True)
+        return "  ".join([first[0].ljust(first[1]), *(cell.rjust(width) for cell, width in others)]).rstrip()
+
+    return "\n".join([line(heads), line(["-" * width for width in widths]), *map(line, rows)])
+
+
+def environment(postgres: str | None) -> dict[str, str]:
+    """Name what the figures depend on."""
+    return {
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, Linux {platform.release()}",
+        "Python": platform.python_version(),
+        "SQLite": sqlite3.sqlite_version,
+        **({"PostgreSQL": postgres} if postgres else {}),
+        **{name: version(name) for name in LIBRARIES},
+    }
+
+
+def show_environment(facts: dict[str, str]) -> str:
+    return ", ".join(f"{name} {value}" if name != "machine" else value for name, value in facts.items())
+
+
+def show_ratios(measured: Sequence[Measured], clients: Sequence[int]) -> str:
+    """
+    Set the ratios of requests a second, and what one server process's time would allow at 64 clients.
+
+    The latter is the ratio to expect where nothing but the server's own core is short.
+    """
+    rows: list[list[str]] = []
+    for target in TARGETS:
+        found = {many: ratios.ratio(measured, target, many, lambda it: it.rate) for many in clients}
+        if not any(found.values()):
+            continue
+        at_target = found.get(TARGET_CLIENTS)
+        by_time = ratios.ratio(measured, target, TARGET_CLIENTS, speed)
+        verdict = "" if at_target is None else "reached" if at_target >= target.least else "FALLS SHORT"
+        cells = [f"{value:.2f}" if value else "-" for value in (*found.values(), by_time)]
+        rows.append(
+            [f"{target.operation} {target.name} / {target.peer}", *cells, f"{target.least:.2f}", verdict]
+        )
+    heads = ["requests a second, ratio", *map(plural, clients), f"by server time at {TARGET_CLIENTS}"]
+    return table([*heads, f"least at {TARGET_CLIENTS}", ""], rows)
+
+
+def speed(result: Result) -> float | None:
+    """Return the requests that a second of the server's processor time is good for."""
+    return 1e6 / result.server_cpu_us if result.server_cpu_us else None
+
+
+def plural(clients: int) -> str:
+    return "1 client" if clients == 1 else f"{clients} clients"
+
+
+def show_figures(measured: Sequence[Measured]) -> str:
+    """Set the medians over the rounds. Processor time is in microseconds per request."""
+    groups: dict[tuple[str, str, int], list[Result]] = {}
+    for each in measured:
+        groups.setdefault((each.operation, each.name, each.clients), []).append(each.result)
+    rows = [
+        [
+            f"{operation} {name}",
+            str(clients),
+            f"{median(results, lambda it: it.rate):,.0f}",
+            f"{median(results, lambda it: it.p50_ms):.2f}",
+            f"{median(results, lambda it: it.p99_ms):.2f}",
+            whole(median(results, lambda it: it.server_cpu_us)),
+            whole(median(results, lambda it: it.postgres_cpu_us)),
+            whole(median(results, lambda it: it.load_cpu_us)),
+        ]
+        for (operation, name, clients), results in groups.items()
+    ]
+    heads = ["", "clients", "a second", "p50 ms", "p99 ms", "server µs", "postgres µs", "load µs"]
+    return table(heads, rows)
+
+
+def show_others(results: Sequence[Result]) -> str:
+    """Tell how much of the machine others used. Where that is more than a few percent, the figures say little."""
+    shares = [result.others for result in results]
+    return f"Other processes used {statistics.median(shares):.0%} of the machine (median), {max(shares):.0%} at most."
+
+
+def median(results: Sequence[Result], take: Callable[[Result], float | None]) -> float:
+    """Return the median of what was measured; NaN where nothing was."""
+    values = [value for each in results if (value := take(each)) is not None]
+    return statistics.median(values) if values else float("nan")
+
+
+def whole(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:,.0f}"
+
+
+def cpu(result: Result) -> float:
+    """Return the processor time of the server and of its database together."""
+    return (result.server_cpu_us or 0.0) + (result.postgres_cpu_us or 0.0)
+
+
+def show_growth(grown: Sequence[Grown], sizes: tuple[int, int]) -> str:
+    rows: list[list[str]] = []
+    groups: dict[tuple[str, str], list[Grown]] = {}
+    for each in grown:
+        groups.setdefault((each.database, each.what), []).append(each)
+    for (database, what), rounds in groups.items():
+        times = growth.growth(rounds, lambda it: it.p50_ms)
+        rows.append(
+            [
+                f"{what} {database}",
+                *(f"{median([it.small for it in rounds], lambda it: it.p50_ms):.2f}",),
+                *(f"{median([it.large for it in rounds], lambda it: it.p50_ms):.2f}",),
+                f"{times:.2f}",
+                f"{growth.growth(rounds, cpu):.2f}",
+                "reached" if times <= growth.MOST else "FALLS SHORT",
+            ]
+        )
+    small, large = (f"p50 ms at {size:,}" for size in sizes)
+    return table(["", small, large, "ratio", "ratio of processor time", f"at most {growth.MOST}"], rows)
+
+
+def show_memory(measured: Sequence[Memory]) -> str:
+    heads = [
+        "MiB",
+        "start",
+        *(f"{(number + 1) * 100 // memory.STEPS} %" for number in range(memory.STEPS)),
+        "most",
+        "",
+    ]
+    rows = [
+        [
+            f"{each.database}, {each.charges:,} charges",
+            f"{each.before_mib:.0f}",
+            *(f"{value:.0f}" for value in each.after_mib),
+            f"{each.most_mib:.0f}",
+            "reached" if each.most_mib < memory.MOST_MIB else "FALLS SHORT",
+        ]
+        for each in measured
+    ]
+    return table(heads, rows)

@@ -1,0 +1,101 @@
+"""Real servers, one process each, as they are run in production."""
+
+import json
+import os
+import secrets
+import socket
+import subprocess
+import sys
+import time
+from base64 import b64encode
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from benchmarks.databases import fresh, postmaster_of
+from benchmarks.processes import Failed, finish, running
+
+KPAY = (sys.executable, "-m", "kpay_http.cli")
+
+# A server imports its libraries and opens its database in a second or two.
+START_SECONDS = 20
+
+
+class Server(msgspec.Struct, frozen=True, kw_only=True):
+    """A server that takes requests. `postgres_pid` is its database's, where that can be seen."""
+
+    name: str
+    port: int
+    pid: int
+    secret_key: str
+    postgres_pid: int | None = None
+    database_url: str = ""
+
+
+def settings(database_url: str) -> dict[str, str]:
+    """Make the environment of K-Payments: nothing is limited, everything is logged, to nowhere."""
+    return {
+        "KPAY_DATABASE_URL": database_url,
+        "KPAY_SECRET_KEY": b64encode(secrets.token_bytes(32)).decode(),
+        "KPAY_RATE_LIMIT": "0",
+        "KPAY_LOG_FORMAT": "json",
+        "PYTHONPATH": os.pathsep.join(filter(None, (".", os.environ.get("PYTHONPATH")))),
+    }
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def make_merchant(environment: dict[str, str]) -> tuple[str, str]:
+    """Make the tables and a merchant in them; return its id and its secret key of test mode."""
+    finish([*KPAY, "migrate"], environment=environment)
+    made = finish(
+        [*KPAY, "merchants", "create", "--name", "Bench", "--approve", "--json"], environment=environment
+    )
+    merchant = json.loads(made)
+    return merchant["id"], merchant["keys"]["test"]["secret"]
+
+
+@contextmanager
+def kpay(postgres: str | None) -> Iterator[Server]:
+    """Run `kpay serve` on a fresh database, on a PostgreSQL server or on SQLite."""
+    with fresh(postgres) as url:
+        environment = settings(url)
+        _, secret_key = make_merchant(environment)
+        port = free_port()
+        with running([*KPAY, "serve", "--port", str(port)], environment=environment) as process:
+            wait_for(port, process)
+            yield Server(
+                name="postgres" if postgres else "sqlite",
+                port=port,
+                pid=process.pid,
+                secret_key=secret_key,
+                database_url=url,
+                postgres_pid=postmaster_of(url) if postgres else None,
+            )
+
+
+@contextmanager
+def bare(answers: Path, secret_key: str) -> Iterator[Server]:
+    """Run the bare handler with answers from a file."""
+    port = free_port()
+    with running([sys.executable, "-m", "benchmarks.bare", str(port), str(answers), secret_key]) as process:
+        wait_for(port, process)
+        yield Server(name="bare", port=port, pid=process.pid, secret_key=secret_key)
+
+
+def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
+    """Return when a server takes connections; raises `Failed`."""
+    give_up = time.monotonic() + START_SECONDS
+    while time.monotonic() < give_up and process.poll() is None:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            return
+        except OSError:
+            time.sleep(0.05)
+    raise Failed(f"the server on port {port} did not start")

@@ -1,0 +1,116 @@
+"""Lists: newest first, by cursor, and right while rows are added."""
+
+from collections.abc import Mapping
+
+import pytest
+
+from kpay_core import Scope
+from kpay_core.domain.errors import Invalid
+from kpay_core.domain.views import time
+from tests.flows.world import DECLINED, GOOD, LOST, World
+
+pytestmark = pytest.mark.anyio
+
+
+async def make(world: World, how_many: int, *, number: str = GOOD) -> list[str]:
+    """Make charges, a second apart, and return their ids, oldest first."""
+    ids = []
+    for _ in range(how_many):
+        world.advance(seconds=1)
+        ids.append(str((await world.charge(number)).value["id"]))
+    return ids
+
+
+async def listed(world: World, **params: object) -> tuple[list[str], bool]:
+    page = await world.kpay.list_charges(world.scope, params)
+    return [charge.id for charge in page.data], page.has_more
+
+
+async def refused(world: World, params: Mapping[str, object]) -> object:
+    with pytest.raises(Invalid) as caught:
+        await world.kpay.list_charges(world.scope, params)
+    return caught.value.fields
+
+
+async def test_a_list_is_newest_first_and_twenty_long() -> None:
+    world = await World().open()
+    assert await listed(world) == ([], False)
+    ids = await make(world, 21)
+    assert await listed(world) == (ids[:0:-1], True)
+    assert await listed(world, limit="100") == (ids[::-1], False)
+
+
+async def test_pages_hold_every_row_once_while_rows_are_added() -> None:
+    world = await World().open()
+    ids = await make(world, 10)
+    seen, more, cursor = [], True, {}
+    while more:
+        page, more = await listed(world, limit="3", **cursor)
+        seen += page
+        cursor = {"starting_after": page[-1]}
+        await make(world, 2)
+    assert seen == ids[::-1]
+
+
+async def test_pages_go_backwards_too_and_meet_what_was_added() -> None:
+    world = await World().open()
+    ids = await make(world, 7)
+    assert await listed(world, limit="3", ending_before=ids[0]) == (ids[3:0:-1], True)
+    assert await listed(world, limit="3", ending_before=ids[3]) == (ids[6:3:-1], False)
+    assert await listed(world, limit="3", ending_before=ids[6]) == ([], False)
+    later = await make(world, 1)
+    assert await listed(world, limit="3", ending_before=ids[6]) == (later, False)
+    assert await listed(world, starting_after=ids[0]) == ([], False)
+
+
+async def test_a_cursor_must_be_of_the_same_list() -> None:
+    world = await World().open()
+    await world.charge(DECLINED)
+    declined = (await world.kpay.list_charges(world.scope, {})).data[0].id
+    (mine,) = await make(world, 1)
+    refund = str((await world.refund(mine, amount=1)).value["id"])
+    scope = world.scope
+    await world.open()
+    (others,) = await make(world, 1)
+    world.scope = scope
+    none = ["no such id in this list"]
+    for cursor in ("starting_after", "ending_before"):
+        for unknown in ("", "no such id", others, refund):
+            assert await refused(world, {cursor: unknown}) == {cursor: none}
+        for impossible in ("\0", "\ud800"):
+            assert await refused(world, {cursor: impossible}) == {cursor: ["must be plain Unicode text"]}
+        # A charge may leave a list by its status while somebody pages through it.
+        await world.kpay.list_charges(world.scope, {cursor: declined, "status": "succeeded"})
+        assert await refused(world, {cursor: [mine, mine]}) == {cursor: ["given more than once"]}
+    with pytest.raises(Invalid):
+        await world.kpay.list_refunds(world.scope, {"starting_after": mine})
+    assert [r.id for r in (await world.kpay.list_refunds(world.scope, {})).data] == [refund]
+
+
+async def test_a_list_shows_nothing_of_other_worlds() -> None:
+    world = await World().open()
+    (mine,) = await make(world, 1)
+    live = Scope(world.scope.merchant, livemode=True)
+    assert (await world.kpay.list_charges(live, {})).data == []
+    await world.open()
+    assert await listed(world) == ([], False)
+    page = await world.kpay.list_refunds(world.scope, {"charge": mine})
+    assert page.data == []
+
+
+async def test_charges_are_found_by_status_and_time() -> None:
+    world = await World().open()
+    (good,) = await make(world, 1)
+    world.advance(milliseconds=1)
+    start = world.clock.now()
+    await world.charge(DECLINED)
+    (lost,) = await make(world, 1, number=LOST)
+    assert (await listed(world, status="succeeded"))[0] == [good]
+    assert (await listed(world, status="processing"))[0] == [lost]
+    (declined,) = (await listed(world, status="failed"))[0]
+    assert (await listed(world, **{"created_at[gte]": time(start)}))[0] == [lost, declined]
+    assert (await listed(world, **{"created_at[gt]": time(start)}))[0] == [lost]
+    assert (await listed(world, **{"created_at[lte]": time(start)}))[0] == [declined, good]
+    assert (await listed(world, **{"created_at[lt]": time(start)}))[0] == [good]
+    between = {"created_at[gte]": time(start), "created_at[lt]": time(world.clock.now())}
+    assert (await listed(world, status="failed", **between))[0] == [declined]

@@ -1,0 +1,159 @@
+"""
+A store that does not say what happened, or says no, at every commit of every flow.
+
+Whatever the sender was told stays true, and "safe to try again" is: no error leaves an effect that a second request
+would repeat.
+"""
+
+from collections.abc import Awaitable, Callable
+from itertools import count
+from typing import Any
+
+import pytest
+
+from kpay_adapters.testing import FrozenClock
+from kpay_core.commit import CommitFailed, Conflict, Record, Unavailable, Unknown
+from kpay_core.domain.charges import Charge
+from kpay_core.domain.errors import KpayError
+from kpay_core.domain.idempotency import Answer, Outcome
+from kpay_core.domain.processing import Outcome as Network
+from kpay_core.ports import Store
+from tests.flows.world import DECLINED, DOWN, GOOD, LOST, REFUND_PENDING, World, check_books
+
+pytestmark = pytest.mark.anyio
+
+Send = Callable[[World], Awaitable[Answer]]
+
+
+class Moody:
+    """A store whose n-th commit answers with a failure, whether it took effect or not."""
+
+    def __init__(
+        self,
+        store: Store,
+        at: int,
+        failure: type[CommitFailed],
+        *,
+        written: bool = False,
+        times: int = 1,
+        then: Callable[[], Awaitable[object]] | None = None,
+    ) -> None:
+        self._store = store
+        self._bad = range(at, at + times)
+        self._failure = failure
+        self._written = written
+        self._then = then
+        self.commits = 0
+        self.get, self.find = store.get, store.find
+
+    async def commit(self, *records: Record) -> None:
+        self.commits += 1
+        if self.commits not in self._bad:
+            return await self._store.commit(*records)
+        if self._written and self.commits == self._bad.start:
+            await self._store.commit(*records)
+        if self._then is not None:
+            await self._then()
+        if self._failure is Conflict:
+            raise Conflict(type(records[0]), records[0].id)
+        raise self._failure
+
+
+MOODS: dict[str, dict[str, Any]] = {
+    "unknown, written": {"failure": Unknown, "written": True},
+    "unknown, not written": {"failure": Unknown},
+    "unknown twice, written": {"failure": Unknown, "written": True, "times": 2},
+    "conflict": {"failure": Conflict},
+    "conflict twice": {"failure": Conflict, "times": 2},
+    "unavailable": {"failure": Unavailable},
+    "unavailable from then on": {"failure": Unavailable, "times": 1000},
+    "unknown from then on, not written": {"failure": Unknown, "times": 1000},
+    "unknown from then on, written": {"failure": Unknown, "written": True, "times": 1000},
+}
+
+
+async def told_by(send: Send, world: World) -> Answer | Exception:
+    try:
+        return await send(world)
+    except (CommitFailed, KpayError) as error:
+        return error
+
+
+async def at_every_commit(send: Send, prepare: Send | None, mood: dict[str, Any], *, key: str | None) -> None:
+    for at in count(1):
+        world = await World().open()
+        if prepare:
+            await prepare(world)
+        before = {charge.id for charge in await world.all(Charge)}
+        moody = Moody(world.store, at, **mood)
+        world.kpay.store = moody
+        told = await told_by(send, world)
+        world.kpay.store = world.store
+        if mood["failure"] is not Unavailable and mood.get("times", 1) < 1000:
+            assert isinstance(told, Answer), "a hiccup is seen through"
+        if key:
+            while (
+                not isinstance(again := await told_by(send, world), Answer)
+                or again.outcome is Outcome.ACCEPTED
+            ):
+                world.advance(seconds=10)
+            if isinstance(told, Answer) and told.outcome is not Outcome.ACCEPTED:
+                assert again.body == told.body
+        await world.settle()
+        await check_books(world)
+        entries = [entry for entry in await world.entries() if entry.id not in before]
+        standing = [entry for entry in entries if entry.outcome in (Network.CAPTURED, Network.REFUNDED)]
+        assert len(standing) <= 1
+        if key is None and isinstance(told, Exception):
+            assert standing == [], "an error left an effect behind"
+        if isinstance(told, Answer) and told.outcome is Outcome.CREATED:
+            assert [entry.id for entry in standing] == [told.value["id"]]
+        if moody.commits < at:
+            assert at > 2
+            return
+
+
+@pytest.mark.parametrize("mood", MOODS.values(), ids=MOODS)
+@pytest.mark.parametrize("key", [None, "k"], ids=["keyless", "key"])
+@pytest.mark.parametrize("number", [GOOD, DECLINED, LOST], ids=["captured", "declined", "lost"])
+async def test_a_charge_gets_through_a_store_in_a_mood(
+    number: str, key: str | None, mood: dict[str, Any]
+) -> None:
+    await at_every_commit(lambda world: world.charge(number, key=key), None, mood, key=key)
+
+
+@pytest.mark.parametrize("mood", MOODS.values(), ids=MOODS)
+@pytest.mark.parametrize("key", [None, "k"], ids=["keyless", "key"])
+@pytest.mark.parametrize("number", [GOOD, REFUND_PENDING], ids=["ordinary", "pending"])
+async def test_a_refund_gets_through_a_store_in_a_mood(
+    number: str, key: str | None, mood: dict[str, Any]
+) -> None:
+    async def refund(world: World) -> Answer:
+        (charge,) = await world.all(Charge)
+        return await world.refund(charge.id, amount=1000, key=key)
+
+    await at_every_commit(refund, lambda world: world.charge(number), mood, key=key)
+
+
+@pytest.mark.parametrize("number", [LOST, DOWN])
+async def test_a_promise_that_was_made_is_kept_although_its_commit_was_uncertain(number: str) -> None:
+    """The 202 of a charge is written, nobody knows so, and the sweeper looks at the charge before it is sent again."""
+    world = await World().open()
+    sweeper = World(store=world.store, journal=world.journal, clock=FrozenClock(world.clock.now()))
+
+    async def the_sweeper_comes() -> None:
+        sweeper.advance(seconds=6)
+        await sweeper.kpay.sweep()
+
+    world.kpay.store = Moody(world.store, 2, Unknown, written=True, then=the_sweeper_comes)
+    told = await told_by(lambda world: world.charge(number), world)
+    assert isinstance(told, Answer), repr(told)
+    assert told.outcome is Outcome.ACCEPTED
+
+
+async def test_a_decline_that_was_written_is_told_although_its_commit_was_uncertain() -> None:
+    world = await World().open()
+    world.kpay.store = Moody(world.store, 2, Unknown, written=True)
+    told = await world.charge(DECLINED, key="k")
+    world.kpay.store = world.store
+    assert (await world.charge(DECLINED, key="k")).body == told.body

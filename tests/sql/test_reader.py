@@ -1,0 +1,137 @@
+"""Look-ups go together, and what is wrong with one is nobody else's trouble."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from kpay_adapters.sql import reader as module
+from kpay_adapters.sql.database import Answer, Lost, Question
+from kpay_adapters.sql.migrate import transaction
+from kpay_adapters.sql.sqlite import SqliteSession
+from kpay_adapters.sql.store import SqlStore
+from kpay_core.commit import Unavailable, bump
+from kpay_core.domain.merchants import Merchant
+from kpay_core.query import Query
+from tests.contract.records import a_charge, a_merchant, an_api_key
+from tests.contract.stores import TABLES
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+async def logged(sqlite_database: str, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A store whose questions are written down; the first `troubles` are raised instead of answered."""
+    asked: list[Question] = []
+    troubles: list[Exception] = []
+    read = SqliteSession.read
+
+    async def log(session: SqliteSession, question: Question) -> Sequence[Answer]:
+        asked.append(question)
+        if troubles:
+            raise troubles.pop(0)
+        return await read(session, question)
+
+    monkeypatch.setattr(SqliteSession, "read", log)
+    async with SqlStore(sqlite_database, TABLES) as store:
+        yield store, asked, troubles
+
+
+async def test_look_ups_that_wait_together_are_asked_together(logged: Any) -> None:
+    store, asked, _ = logged
+    merchants = [a_merchant() for _ in range(50)]
+    key = an_api_key(merchants[0])
+    await store.commit(*merchants, key)
+
+    look_ups = [store.get(Merchant, merchant.id) for merchant in merchants]
+    found = await asyncio.gather(
+        *look_ups, store.get(type(key), key.id), store.get(Merchant, merchants[0].id)
+    )
+
+    assert found == [*merchants, key, merchants[0]]
+    assert len(asked) == 2
+
+
+async def test_a_question_has_a_limit(logged: Any) -> None:
+    store, asked, _ = logged
+    merchants = [a_merchant() for _ in range(500)]
+    await store.commit(*merchants)
+
+    assert await asyncio.gather(*(store.get(Merchant, merchant.id) for merchant in merchants)) == merchants
+    assert len(asked) == 3
+
+
+async def test_a_read_is_asked_again_when_the_connection_was_lost(logged: Any) -> None:
+    store, _, troubles = logged
+    merchant = a_merchant()
+    await store.commit(merchant)
+
+    troubles[:] = [Lost("gone")]
+    assert await store.get(Merchant, merchant.id) == merchant
+    troubles[:] = [Lost("gone"), Lost("gone again")]
+    with pytest.raises(Unavailable):
+        await store.find(Query(kind=Merchant, limit=1))
+
+
+async def test_a_flood_of_reads_is_refused(logged: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, _, _ = logged
+    monkeypatch.setattr(module, "MAX_WAITING_READS", 5)
+
+    results = await asyncio.gather(*(store.get(Merchant, "mer") for _ in range(8)), return_exceptions=True)
+
+    assert [type(result) for result in results] == [type(None)] * 5 + [Unavailable] * 3
+
+
+async def test_a_row_that_is_no_record_hurts_only_those_who_ask_for_it(
+    database: str, store: SqlStore
+) -> None:
+    merchant = a_merchant()
+    good, bad = a_charge(merchant), a_charge(merchant)
+    await store.commit(merchant, good, bad)
+    async with transaction(database) as connection:
+        await connection.execute(text("UPDATE charges SET source = '{}' WHERE id = :id"), {"id": bad.id})
+
+    one, other, nothing = await asyncio.gather(
+        store.get(type(good), good.id),
+        store.get(type(bad), bad.id),
+        store.get(type(bad), "ch"),
+        return_exceptions=True,
+    )
+
+    assert one == good
+    assert isinstance(other, ValueError)
+    assert nothing is None
+
+
+async def test_a_reader_who_is_cancelled_leaves_the_connections_usable(store: SqlStore) -> None:
+    merchant = a_merchant()
+    await store.commit(merchant, *(a_charge(merchant) for _ in range(50)))
+    for steps in range(8):
+        query = Query(kind=Merchant, limit=1000)
+        tasks: list[asyncio.Task[Any]] = [asyncio.create_task(store.find(query)) for _ in range(6)]
+        tasks += [asyncio.create_task(store.get(Merchant, merchant.id)) for _ in range(3)]
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+        assert await store.get(Merchant, merchant.id) == merchant
+        assert await store.find(Query(kind=Merchant, where=(("id", "=", merchant.id),), limit=1)) == [
+            merchant
+        ]
+
+
+async def test_reads_go_on_while_the_writer_waits(sqlite_database: str, store: SqlStore) -> None:
+    merchant = a_merchant()
+    await store.commit(merchant)
+    async with SqlStore(sqlite_database, TABLES) as one, transaction(sqlite_database):
+        known = a_merchant()
+        commit = asyncio.create_task(one.commit(known))
+        await asyncio.sleep(0.05)
+        assert await one.get(Merchant, known.id) is None
+        assert not commit.done()
+    await commit
+    await store.commit(bump(merchant))
