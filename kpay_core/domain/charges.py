@@ -102,15 +102,26 @@ class ChargeListParams(PageParams, frozen=True, kw_only=True):
 
     @property
     def filters(self) -> tuple[Condition, ...]:
-        """What the parameters ask of a charge, beside its scope."""
+        return self._by_status + self._by_time
+
+    @property
+    def lasting(self) -> tuple[Condition, ...]:
+        # A charge that was processing may have its outcome by the time that the next page is asked for.
+        return self.filters if self.status != "processing" else self._by_time
+
+    @property
+    def _by_status(self) -> tuple[Condition, ...]:
+        return () if self.status is None else (("status", "in", SHOWN_AS[self.status]),)
+
+    @property
+    def _by_time(self) -> tuple[Condition, ...]:
         bounds: tuple[tuple[Literal[">", ">=", "<", "<="], datetime | None], ...] = (
             (">", self.created_at_gt),
             (">=", self.created_at_gte),
             ("<", self.created_at_lt),
             ("<=", self.created_at_lte),
         )
-        times: tuple[Condition, ...] = tuple(("created_at", op, at) for op, at in bounds if at is not None)
-        return times if self.status is None else (("status", "in", SHOWN_AS[self.status]), *times)
+        return tuple(("created_at", sign, at) for sign, at in bounds if at is not None)
 
 
 class Charge(Record, frozen=True, kw_only=True):

@@ -25,6 +25,16 @@ class PageParams(msgspec.Struct, frozen=True, kw_only=True):
     starting_after: Cursor | None = None
     ending_before: Cursor | None = None
 
+    @property
+    def filters(self) -> tuple[Condition, ...]:
+        """What the parameters ask of a record, beside its scope."""
+        return ()
+
+    @property
+    def lasting(self) -> tuple[Condition, ...]:
+        """Those of the filters that a record which met them once meets for ever: they hold for cursors too."""
+        return self.filters
+
 
 class Page(msgspec.Struct, Generic[R], frozen=True, kw_only=True):
     """Some of a list, newest first, and whether there is more in the direction that was asked for."""
@@ -41,9 +51,9 @@ def read_params(kind: type[P], given: Mapping[str, object]) -> P:
     return reading.finish(kind)
 
 
-def question(kind: type[R], scope: Scope, params: PageParams, filters: tuple[Condition, ...]) -> Query[R]:
+def question(kind: type[R], scope: Scope, params: PageParams) -> Query[R]:
     """Ask for a page and one row more, which tells whether there is more."""
-    where: tuple[Condition, ...] = (*scope.conditions, *filters)
+    where: tuple[Condition, ...] = (*scope.conditions, *params.filters)
     if params.starting_after is not None:
         where = (*where, ("id", "<", params.starting_after))
     if params.ending_before is not None:
@@ -57,11 +67,6 @@ def page(rows: Sequence[R], params: PageParams) -> Page[R]:
     if params.ending_before is not None:
         data.reverse()
     return Page(data=data, has_more=len(rows) > params.limit)
-
-
-def lasting(filters: tuple[Condition, ...]) -> tuple[Condition, ...]:
-    """Return what holds of a record for ever, so that a cursor stays good when its record moves on."""
-    return tuple(condition for condition in filters if condition[0] != "status")
 
 
 def check_cursor(params: PageParams, found: Record | None, conditions: tuple[Condition, ...]) -> None:

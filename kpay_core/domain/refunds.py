@@ -68,7 +68,10 @@ NOT_PROCESSED = "not_processed"
 class NewRefund(msgspec.Struct, frozen=True, kw_only=True):
     """What a merchant sends to refund a charge, fully or in part."""
 
-    charge: Annotated[str, Meta(description="Charge id (uuid) to refund.")]
+    charge: Annotated[
+        str,
+        Meta(description="Charge id (uuid) to refund.", examples=["01941f29-7c00-7000-8000-000000000001"]),
+    ]
     amount: RefundAmount | None = None
     reason: Reason | None = None
     notes: Annotated[str, Meta(max_length=1000, description="Internal only.")] | None = None
@@ -81,7 +84,6 @@ class RefundListParams(PageParams, frozen=True, kw_only=True):
 
     @property
     def filters(self) -> tuple[Condition, ...]:
-        """What the parameters ask of a refund, beside its scope."""
         return () if self.charge is None else (("charge", "=", self.charge),)
 
 

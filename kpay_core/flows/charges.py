@@ -204,5 +204,4 @@ async def list_charges(ports: Ports, scope: Scope, params: Mapping[str, object])
     Takes `limit`, `starting_after`, `ending_before`, `status` and `created_at[gt|gte|lt|lte]` as in a query string.
     Raises `Invalid` with every error.
     """
-    read = read_params(ChargeListParams, params)
-    return await list_page(ports, scope, Charge, read, read.filters)
+    return await list_page(ports, scope, Charge, read_params(ChargeListParams, params))

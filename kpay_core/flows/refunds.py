@@ -163,5 +163,4 @@ async def list_refunds(ports: Ports, scope: Scope, params: Mapping[str, object])
 
     Takes `limit`, `starting_after`, `ending_before` and `charge` as in a query string. Raises `Invalid`.
     """
-    read = read_params(RefundListParams, params)
-    return await list_page(ports, scope, Refund, read, read.filters)
+    return await list_page(ports, scope, Refund, read_params(RefundListParams, params))
