@@ -1,0 +1,25 @@
+"""Installations on either database, of their own for each test."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.http.servers import Installation
+
+
+@pytest.fixture
+def sqlite(tmp_path: Path) -> Iterator[Installation]:
+    with Installation(tmp_path, f"sqlite:///{tmp_path}/kpay.db") as installation:
+        yield installation
+
+
+@pytest.fixture
+def postgres(tmp_path: Path, fresh_postgres: Callable[[], str]) -> Iterator[Installation]:
+    with Installation(tmp_path, fresh_postgres()) as installation:
+        yield installation
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def installation(request: pytest.FixtureRequest) -> Installation:
+    return request.getfixturevalue(request.param)

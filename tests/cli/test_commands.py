@@ -1,0 +1,162 @@
+"""`kpay` from the outside: what it prints for people and machines (contract, section 11)."""
+
+import json
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import click
+import httpx
+import pytest
+
+from kpay_http.cli.main import commands
+from tests.http.servers import Installation, Server
+
+KEY = "[0-9A-Za-z]{36}"
+
+
+def all_commands(command: click.Command = commands, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    """The words of every command and group."""
+    inner = command.commands if isinstance(command, click.Group) else {}
+    return [path, *(words for name, each in inner.items() for words in all_commands(each, (*path, name)))]
+
+
+@pytest.mark.parametrize("words", all_commands(), ids=" ".join)
+def test_every_command_has_help_that_says_what_it_does(sqlite: Installation, words: tuple[str, ...]) -> None:
+    done = sqlite.command(*words, "--help", KPAY_DATABASE_URL="nonsense")
+    assert done.exit_code == 0
+    assert done.output.startswith(f"Usage: {' '.join(('kpay', *words))} ")
+    _, _, text = done.output.partition("\n\n")
+    assert re.match(r"  [A-Z]", text), "a sentence that says what it does"
+
+
+def test_the_commands_of_the_contract_are_there(sqlite: Installation) -> None:
+    there = {" ".join(words) for words in all_commands()}
+    wanted = "dev, serve, worker, migrate, openapi, merchants create, merchants approve, merchants list"
+    wanted += ", keys list, keys rotate, keys revoke"
+    assert set(wanted.split(", ")) <= there
+    assert "kpay, version " in sqlite.command("--version").output
+
+
+def is_key(key: str, prefix: str) -> bool:
+    return re.fullmatch(f"{prefix}_{KEY}", key) is not None
+
+
+def is_key_set(keys: dict[str, Any]) -> bool:
+    assert list(keys) == ["test", "live"]
+    return all(
+        list(pair) == ["secret", "publishable"]
+        and is_key(pair["secret"], f"sk_{mode}")
+        and is_key(pair["publishable"], f"pk_{mode}")
+        for mode, pair in keys.items()
+    )
+
+
+def test_merchants_create_prints_exactly_what_the_contract_says(installation: Installation) -> None:
+    words = ("merchants", "create", "--name", "Acme", "--approve", "--bank-account", "000123456789")
+    made = installation.migrate().json(*words)
+    assert list(made) == ["id", "name", "status", "keys"]
+    assert re.fullmatch("mer_[0-9a-f]{32}", made["id"])
+    assert (made["name"], made["status"]) == ("Acme", "approved")
+    assert is_key_set(made["keys"])
+
+
+def test_a_merchant_applies_is_approved_and_gets_its_keys_then(sqlite: Installation) -> None:
+    applied = sqlite.json("merchants", "create", "--name", "Ünïcode 商店")
+    assert applied == {"id": applied["id"], "name": "Ünïcode 商店", "status": "applied"}
+    assert sqlite.json("keys", "list", "--merchant", applied["id"]) == []
+    refused = sqlite.command("keys", "rotate", "--merchant", applied["id"])
+    assert (refused.exit_code, refused.stderr) == (1, "Error: merchant: not approved yet\n")
+    approved = sqlite.json("merchants", "approve", applied["id"])
+    assert {**approved, "keys": None} == {**applied, "status": "approved", "keys": None}
+    assert is_key_set(approved["keys"])
+    again = sqlite.command("merchants", "approve", applied["id"])
+    assert (again.exit_code, again.stderr) == (1, "Error: merchant: approved already\n")
+
+
+def test_merchants_list_shows_the_newest_first_and_no_keys(sqlite: Installation) -> None:
+    made = [sqlite.merchant(name) for name in ("One", "Two", "Three")]
+    listed = sqlite.json("merchants", "list")
+    assert [each["name"] for each in listed] == ["Three", "Two", "One"]
+    assert all(set(each) == {"id", "name", "status", "created_at"} for each in listed)
+    assert [each["name"] for each in sqlite.json("merchants", "list", "--limit", "1")] == ["Three"]
+    shown = sqlite.command("merchants", "list").output
+    assert all(each["id"] in shown for each in made)
+
+
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        (("merchants", "create", "--name", ""), "Error: name: at least 1 characters\n"),
+        (
+            ("merchants", "create", "--name", "A", "--bank-account", "12-34"),
+            "Error: bank_account: 4 to 17 digits\n",
+        ),
+        (("merchants", "approve", "mer_unknown"), "Error: No such object.\n"),
+        (("keys", "list", "--merchant", "mer_unknown"), "Error: No such object.\n"),
+        (("keys", "rotate", "--merchant", "mer_unknown"), "Error: No such object.\n"),
+    ],
+)
+def test_what_cannot_be_done_ends_with_one_line(
+    sqlite: Installation, words: tuple[str, ...], error: str
+) -> None:
+    done = sqlite.command(*words)
+    assert (done.exit_code, done.stdout, done.stderr) == (1, "", error)
+
+
+def test_openapi_prints_the_document(sqlite: Installation) -> None:
+    done = sqlite.command("openapi", KPAY_SECRET_KEY=None)
+    assert done.exit_code == 0
+    document = json.loads(done.stdout)
+    assert document["openapi"].startswith("3.1")
+    assert "/v1/charges" in document["paths"]
+
+
+def lists_charges(server: Server, key: str) -> int:
+    return httpx.get(f"{server.url}/v1/charges", headers={"Authorization": f"Bearer {key}"}).status_code
+
+
+def test_keys_are_managed_beside_a_running_server(installation: Installation) -> None:
+    server = installation.migrate().serve()
+    merchant = installation.merchant()
+    id, old = merchant["id"], merchant["keys"]["test"]["secret"]
+    assert lists_charges(server, old) == 200
+
+    rotated = installation.json("keys", "rotate", "--merchant", id, "--mode", "test")
+    assert list(rotated) == ["key", "previous_expires_at"]
+    assert is_key(rotated["key"], "sk_test")
+    left = datetime.fromisoformat(rotated["previous_expires_at"]) - datetime.now(UTC)
+    assert timedelta(hours=23, minutes=59) < left <= timedelta(hours=24)
+    assert [lists_charges(server, key) for key in (old, rotated["key"])] == [200, 200]
+
+    at_once = installation.json("keys", "rotate", "--merchant", id, "--now")
+    assert datetime.fromisoformat(at_once["previous_expires_at"]) <= datetime.now(UTC)
+    assert [lists_charges(server, key) for key in (old, rotated["key"], at_once["key"])] == [200, 401, 200]
+
+    listed = installation.json("keys", "list", "--merchant", id)
+    assert len(listed) == 6
+    assert not any(key in json.dumps(listed) for key in (old, at_once["key"]))
+    (current,) = (
+        key for key in listed if (key["kind"], key["mode"], key["expires_at"]) == ("secret", "test", None)
+    )
+    assert current["hint"] == f"sk_test_…{at_once['key'][-4:]}"
+    revoked = installation.json("keys", "revoke", "--merchant", id, current["id"])
+    assert revoked["revoked_at"]
+    assert lists_charges(server, at_once["key"]) == 401
+    # Revoking ends one key, and no other: the first one still has its 24 hours.
+    assert lists_charges(server, old) == 200
+
+    publishable = installation.json(
+        "keys", "rotate", "--merchant", id, "--mode", "live", "--kind", "publishable"
+    )
+    assert is_key(publishable["key"], "pk_live")
+    assert lists_charges(server, merchant["keys"]["live"]["secret"]) == 200
+
+
+def test_revoking_needs_enough_of_a_key_of_that_merchant(sqlite: Installation) -> None:
+    one, two = sqlite.merchant("One"), sqlite.merchant("Two")
+    others = sqlite.json("keys", "list", "--merchant", two["id"])[0]["id"]
+    for id in ("", "0", others):
+        done = sqlite.command("keys", "revoke", "--merchant", one["id"], id)
+        assert (done.exit_code, done.stderr) == (1, "Error: KEY_ID: no such key of this merchant\n")
+    assert not any(key["revoked_at"] for key in sqlite.json("keys", "list", "--merchant", two["id"]))
