@@ -21,7 +21,7 @@ from structlog.typing import EventDict, Processor
 Format = Literal["auto", "console", "json"]
 
 # Libraries whose INFO is no news, or tells too much: SQLAlchemy writes statements with their values there.
-AT_LEAST_WARNING = ("aiohttp", "aiosqlite", "asyncio", "asyncpg", "dramatiq.worker", "sqlalchemy")
+AT_LEAST_WARNING = ("aiohttp", "alembic", "aiosqlite", "asyncio", "asyncpg", "dramatiq.worker", "sqlalchemy")
 
 # A long traceback has a tenth of it. What is longer is cut, after masking.
 TEXT_LIMIT = 64 * 1024

@@ -5,6 +5,7 @@ The outermost layer, around the framework, so that what the framework itself ref
 """
 
 import time
+import traceback
 from typing import Any
 
 import structlog
@@ -70,8 +71,10 @@ class Observer:
             await self._app(scope, receive, send_with_headers)
         except Disconnected:
             facts.status = CLIENT_GONE
-        except Exception as error:
-            log.exception("request failed", request_id=facts.request_id, error=type(error).__name__)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the client gets an answer
+            # As text, made here: a renderer that somebody else configured might show the values of variables.
+            shown = "".join(traceback.format_exception(error))
+            log.error("request failed", request_id=facts.request_id, traceback=shown)  # noqa: TRY400
             if facts.status == 0:
                 await send_refusal(refuse(error), send_with_headers)
         finally:

@@ -25,6 +25,10 @@ Reader = Callable[[Any, str, Errors], Any]
 
 WRONG: Any = object()
 
+# Twice the longest key that we or a merchant's metadata have.
+MAX_SHOWN_NAME = 80
+MANY_DIGITS = re.compile("[0-9]{12}")
+
 AwareTime = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
@@ -62,6 +66,11 @@ def read(kind: type[msgspec.Struct], body: object, *, texts: bool = False) -> Re
 @cache
 def reader_of(kind: type[msgspec.Struct], texts: bool) -> Reader:
     return _reader(inspect.type_info(kind), {}, texts)
+
+
+def shown_name(name: str) -> str:
+    """Name a field that nobody knows; not one that may be a card number in the wrong place, nor a novel."""
+    return name if len(name) <= MAX_SHOWN_NAME and not MANY_DIGITS.search(name) else "…"
 
 
 def _wrong(errors: Errors, path: str, message: str) -> Any:
@@ -106,7 +115,7 @@ def _object(info: inspect.StructType, texts: bool) -> Reader:
         prefix = f"{path}." if path else ""
         values: dict[str, Any] = {}
         for name in sorted(given.keys() - fields.keys()):
-            _wrong(errors, prefix + name, "unknown field")
+            _wrong(errors, prefix + shown_name(name), "unknown field")
         for name, (field, read_field) in fields.items():
             item = given.get(name)
             if texts and isinstance(item, list):

@@ -38,7 +38,6 @@ async def create_refund(
         entry = await once.enter(ports, ticket, resume)
         if entry.answer:
             return entry.answer
-        processor_of(ports, scope)
         new = refunds.read_new_refund(body)
         charge = await own(ports, scope, Charge, new.charge)
         now = ports.clock.now()
@@ -49,6 +48,7 @@ async def create_refund(
             idempotency_key=ticket.id if ticket else None,
             now=now,
         )
+        processor_of(ports, scope)
         key = entry.claim(subject=refund.id, now=now)
         try:
             await commit(ports, refund, moved, *([key] if key else []))

@@ -248,3 +248,9 @@ def test_no_error_repeats_a_digit_of_the_card(number: str, cvc: str) -> None:
     assert number not in told
     assert cvc not in told
     assert caught.value.__cause__ is None
+
+
+def test_a_number_in_the_place_of_a_name_is_not_told_again() -> None:
+    body = request()
+    body["source"]["4242424242424242"] = body["x" * 1000] = 1
+    assert errors(body) == {"source.…": ["unknown field"], "…": ["unknown field"]}

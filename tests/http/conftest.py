@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests import backends
 from tests.http.servers import Installation, Site
 from tests.http.world import Client, Merchant, World
 
@@ -57,11 +58,13 @@ def site_on_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 
 @pytest.fixture(scope="session")
-def site_on_postgres(tmp_path_factory: pytest.TempPathFactory, postgres_url: str) -> Iterator[Site]:
-    """Two servers on one PostgreSQL database."""
-    with Installation(tmp_path_factory.mktemp("site"), postgres_url) as installation:
+def site_on_postgres(tmp_path_factory: pytest.TempPathFactory, postgres_server: str) -> Iterator[Site]:
+    """Two servers on one PostgreSQL database, which nobody else uses: their sweepers look at all that is in it."""
+    url = backends.create_database(postgres_server)
+    with Installation(tmp_path_factory.mktemp("site"), url) as installation:
         servers = [installation.migrate().start(), installation.start()]
-        yield Site(installation, [server.wait_until_up() for server in servers], postgres_url)
+        yield Site(installation, [server.wait_until_up() for server in servers], url)
+    backends.drop_database(postgres_server, url)
 
 
 @pytest.fixture(params=["one server on SQLite", "two servers on PostgreSQL"])
