@@ -11,7 +11,6 @@ from litestar.types import ASGIApp
 
 from kpay_core.commit import CommitFailed
 from kpay_core.domain.errors import KpayError
-from kpay_core.domain.names import prefixed
 from kpay_http import docs, health
 from kpay_http.errors import Refusal, refuse, refuse_status
 from kpay_http.observing import Observer
@@ -25,12 +24,7 @@ V1_ROUTES = (*charges.ROUTES, *refunds.ROUTES)
 
 def create_app(system: System) -> ASGIApp:
     """Make the ASGI application of a system."""
-    framework = create_framework(system)
-
-    def request_id() -> str:
-        return prefixed("req", system.kpay.ids.uuid7(system.kpay.clock.now()))
-
-    return Observer(framework, metrics=system.metrics, request_id=request_id)
+    return Observer(create_framework(system), metrics=system.metrics)
 
 
 def create_framework(system: System | None = None) -> Litestar:

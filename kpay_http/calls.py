@@ -71,7 +71,9 @@ class Call:
 async def admit(request: AnyRequest) -> Call:
     """Let a call in: read its body, know its key, count it; raises the first thing that is wrong."""
     system: System = request.app.state.system
-    raw = await body.read(request.receive, request.headers.get("content-length"))
+    raw = (
+        await body.read(request.receive, request.headers.get("content-length")) if has_body(request) else b""
+    )
     scope = await system.kpay.authenticate(read_key(request))
     facts = facts_of(request.scope)
     facts.merchant, facts.livemode = scope.merchant, scope.livemode
@@ -81,6 +83,12 @@ async def admit(request: AnyRequest) -> Call:
         if not decision.allowed:
             raise RateLimited
     return Call(system, scope, request, raw)
+
+
+def has_body(request: AnyRequest) -> bool:
+    """Tell whether there is a body to wait for: a GET without either header has none (RFC 9112, section 6.3)."""
+    headers = request.headers
+    return request.scope["method"] != "GET" or "content-length" in headers or "transfer-encoding" in headers
 
 
 def read_key(request: AnyRequest) -> str:

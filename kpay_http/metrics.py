@@ -20,6 +20,7 @@ class Metrics:
             buckets=BUCKETS,
             registry=self.registry,
         )
+        self._series: dict[tuple[str, str, int], Histogram] = {}
         self._swept = Counter(
             "kpay_sweep_finished", "Charges and refunds that the sweeper finished.", registry=self.registry
         )
@@ -35,8 +36,14 @@ class Metrics:
         )
 
     def count_request(self, method: str, route: str, status: int, seconds: float) -> None:
-        known = method if method in METHODS else "other"
-        self._requests.labels(known, route, status).observe(seconds)
+        series = self._series.get((method, route, status))
+        if series is None:
+            known = method if method in METHODS else "other"
+            series = self._requests.labels(known, route, status)
+            if known == method:
+                # Few, because all three are: finding one by its labels costs more than counting.
+                self._series[method, route, status] = series
+        series.observe(seconds)
 
     def count_sweep(self, finished: int, overdue: int) -> None:
         self._swept.inc(finished)

@@ -6,6 +6,7 @@ The outermost layer, around the framework, so that what the framework itself ref
 
 import time
 import traceback
+from secrets import token_hex
 from typing import Any
 
 import structlog
@@ -16,6 +17,9 @@ from kpay_http.errors import Refusal, refuse
 from kpay_http.metrics import Metrics
 
 KEY = "kpay.facts"
+
+# Enough that no two requests in any log share one.
+REQUEST_ID_BYTES = 16
 
 # What nginx counts a request as whose client hung up before there was an answer.
 CLIENT_GONE = 499
@@ -43,15 +47,14 @@ def facts_of(scope: Any) -> Facts:
 class Observer:
     """An ASGI application around another one."""
 
-    def __init__(self, app: ASGIApp, *, metrics: Metrics, request_id: Any) -> None:
+    def __init__(self, app: ASGIApp, *, metrics: Metrics) -> None:
         self._app = app
         self._metrics = metrics
-        self._request_id = request_id
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
-        facts = Facts(self._request_id())
+        facts = Facts(f"req_{token_hex(REQUEST_ID_BYTES)}")
         scope[KEY] = facts  # type: ignore[literal-required]
         started = time.perf_counter()
 
