@@ -13,6 +13,7 @@ import msgspec
 from kpay_core.commit import Record
 from kpay_core.domain.cards import Card
 from kpay_core.domain.processing import Verdict
+from kpay_core.domain.sending import Post, Reply
 from kpay_core.query import Query
 
 R = TypeVar("R", bound=Record)
@@ -79,6 +80,30 @@ class Processor(Protocol):
         REVERSED: nothing stands under the reference and nothing ever will, also when it was never seen before.
         REFUNDED: the refund had gone out already and cannot be called back.
         """
+        ...
+
+
+class Courier(Protocol):
+    """Carries posts to one merchant's server, several at a time, while its owner goes on."""
+
+    def send(self, post: Post) -> None:
+        """
+        Begin to send. Never waits and never raises; whatever happens comes back as a reply.
+
+        A reply comes within 15 seconds and a little. Follows no redirect, and dials only addresses that are public.
+        """
+        ...
+
+    async def replies(self, *, seconds: float) -> Sequence[Reply]:
+        """
+        Return the replies that have come since the last call, each once, waiting for the first of them.
+
+        Waits `seconds` at most, and less when somebody has `nudge`d: then it may return nothing.
+        """
+        ...
+
+    def nudge(self) -> None:
+        """Wake whoever waits for replies, or the next who would: there is something new to send."""
         ...
 
 
