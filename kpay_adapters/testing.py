@@ -15,6 +15,7 @@ from kpay_adapters.memory import MemoryStore
 from kpay_adapters.sandbox import SandboxNetwork
 from kpay_adapters.system import EPOCH, MILLISECOND, cut_to_milliseconds, uuid7
 from kpay_core import Kpay
+from kpay_core.domain.sending import Failure, Post, Reply
 from kpay_core.ports import Clock, Ids, Processor, Store
 
 T = TypeVar("T")
@@ -121,6 +122,62 @@ class Crashing:
             return await self._point.call(lambda: method(*args, **kwargs))
 
         return call
+
+
+Receiver = Callable[[Post], Reply | timedelta | None]
+
+
+def accept(post: Post) -> Reply:
+    """Answer a post with 200, as a merchant's server should."""
+    return answer(post, 200)
+
+
+def answer(post: Post, status: int, text: str = "") -> Reply:
+    """Answer a post with a status."""
+    failure = None if 200 <= status < 300 else Failure.REDIRECTED if status < 400 else Failure.REFUSED
+    return Reply(key=post.key, status=status, failure=failure, answer=text, milliseconds=1)
+
+
+def miss(post: Post, failure: Failure = Failure.CONNECTION_FAILED) -> Reply:
+    """Let a post fail without an answer."""
+    return Reply(key=post.key, status=None, failure=failure, answer="", milliseconds=1)
+
+
+class ScriptedCourier:
+    """
+    A courier to a server that does as it is told, in the time of a clock that stands still.
+
+    The receiver sees each post, and returns a reply, or how long it takes until its sender gives up on it, or None
+    for a post of which nobody ever hears again.
+    """
+
+    def __init__(self, receiver: Receiver = accept, *, clock: Clock) -> None:
+        self.posts: list[Post] = []
+        self._receiver = receiver
+        self._clock = clock
+        self._coming: list[tuple[datetime, Reply]] = []
+
+    def send(self, post: Post) -> None:
+        self.posts.append(post)
+        what = self._receiver(post)
+        now = self._clock.now()
+        if isinstance(what, timedelta):
+            self._coming.append((now + what, miss(post, Failure.TIMED_OUT)))
+        elif what is not None:
+            self._coming.append((now, what))
+
+    async def replies(self, *, seconds: float) -> list[Reply]:
+        if not self._due():
+            await self._clock.sleep(seconds)
+        due = self._due()
+        self._coming = [(at, reply) for at, reply in self._coming if reply not in due]
+        return due
+
+    def nudge(self) -> None:
+        """Whoever waits looks once a second."""
+
+    def _due(self) -> list[Reply]:
+        return [reply for at, reply in self._coming if at <= self._clock.now()]
 
 
 def make_kpay(

@@ -1,6 +1,6 @@
 """The front door: everything K-Payments does, as methods of one object made of ports."""
 
-from kpay_core.flows import charges, merchants, refunds, sweep
+from kpay_core.flows import charges, deliveries, endpoints, events, merchants, refunds, serving, sweep
 from kpay_core.ports import Ports
 
 
@@ -32,4 +32,19 @@ class Kpay(Ports):
     get_refund = refunds.get_refund
     list_refunds = refunds.list_refunds
 
+    create_endpoint = endpoints.create_endpoint
+    get_endpoint = endpoints.get_endpoint
+    list_endpoints = endpoints.list_endpoints
+    update_endpoint = endpoints.update_endpoint
+    delete_endpoint = endpoints.delete_endpoint
+    rotate_endpoint_secret = endpoints.rotate_endpoint_secret
+    reseal_endpoints = endpoints.reseal_endpoints
+    list_deliveries = deliveries.list_deliveries
+
+    get_event = events.get_event
+    list_events = events.list_events
+    resend_event = events.resend_event
+
     sweep = sweep.sweep
+    endpoints_due = serving.endpoints_due
+    serve_endpoint = serving.serve_endpoint

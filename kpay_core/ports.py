@@ -138,12 +138,41 @@ class Keyring(Protocol):
         """Return an HMAC-SHA256 of the message in hex; another purpose is another key."""
         ...
 
+    def seal(self, purpose: str, text: str) -> str:
+        """Encrypt a text that is to be stored, so that only this keyring opens it, and only for this purpose."""
+        ...
+
+    def is_current(self, sealed: str) -> bool:
+        """Tell whether a sealed text is by the key that seals now, or one that is to be replaced."""
+        ...
+
+    def unseal(self, purpose: str, sealed: str) -> str:
+        """Return what was sealed; raises `CannotUnseal` when it was by another key, for another purpose, or changed."""
+        ...
+
+
+class CannotUnseal(Exception):
+    """A sealed text was not sealed by this keyring for this purpose."""
+
+
+class Wake(Protocol):
+    """A hint to whoever delivers. Nothing depends on it: what nobody was told of is found by looking."""
+
+    def __call__(self, endpoints: Sequence[str]) -> None:
+        """Say that there is something new for these endpoints. Never waits, never raises."""
+        ...
+
+
+def wake_nobody(endpoints: Sequence[str]) -> None:
+    """Give no hint: whoever delivers looks by himself."""
+
 
 class Ports(msgspec.Struct, kw_only=True):
     """
     Everything the flows ask, in one place.
 
     `processors` has an entry for each mode that takes charges: `{"test": …}`, and `"live"` where a live one exists.
+    `local_webhooks` admits endpoints on the own machine, for development.
     """
 
     store: Store
@@ -151,3 +180,5 @@ class Ports(msgspec.Struct, kw_only=True):
     clock: Clock
     ids: Ids
     keyring: Keyring
+    wake: Wake = wake_nobody
+    local_webhooks: bool = False

@@ -7,14 +7,28 @@ Every constraint has a name, so that a refusal can say which one it was, and a m
 from collections.abc import Iterable, Mapping
 from typing import Any, get_args
 
-from sqlalchemy import Boolean, CheckConstraint, Column, ForeignKey, Index, MetaData, Table, column
+from sqlalchemy import (
+    Boolean,
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    MetaData,
+    Table,
+    column,
+)
 
 from kpay_adapters.sql.columns import DOCUMENT, INTEGER, TEXT, TIME
 from kpay_core.commit import Record
-from kpay_core.domain import charges, idempotency, merchants, refunds
+from kpay_core.domain import charges, deliveries, endpoints, idempotency, merchants, refunds, sending
 from kpay_core.domain.charges import Charge
+from kpay_core.domain.deliveries import Attempt, Delivery
+from kpay_core.domain.endpoints import Endpoint, Subscriptions
+from kpay_core.domain.events import EVENT_TYPES, Event
 from kpay_core.domain.idempotency import IdempotencyKey
 from kpay_core.domain.keys import PREFIXES, ApiKey
+from kpay_core.domain.lanes import Lane
 from kpay_core.domain.merchants import Merchant
 from kpay_core.domain.money import MAX_CHARGE, MIN_CHARGE
 from kpay_core.domain.refunds import Refund
@@ -53,10 +67,12 @@ def flag(name: str) -> Column[Any]:
     return Column(name, Boolean(create_constraint=True, name=name), nullable=False)
 
 
-def due_index(table: str) -> Index:
+def due_index(
+    table: str, *, name: str = "due", by: str = "look_at", then: str = "id", while_set: str = "look_at"
+) -> Index:
     """Make the index that finds what is due. It holds only the few rows that somebody must still look at."""
-    unfinished = column("look_at").is_not(None)
-    return Index(f"{table}_due", "look_at", "id", postgresql_where=unfinished, sqlite_where=unfinished)
+    unfinished = column(while_set).is_not(None)
+    return Index(f"{table}_{name}", by, then, postgresql_where=unfinished, sqlite_where=unfinished)
 
 
 MERCHANTS = Table(
@@ -176,6 +192,110 @@ IDEMPOTENCY_KEYS = Table(
     check("answer", "(outcome IS NULL) = (answer IS NULL)"),
 )
 
+EVENTS = Table(
+    "events",
+    METADATA,
+    Column("id", TEXT, primary_key=True),
+    Column("merchant", TEXT, ForeignKey("merchants.id"), nullable=False),
+    flag("livemode"),
+    Column("type", TEXT, nullable=False),
+    Column("body", TEXT, nullable=False),
+    Column("created_at", TIME, nullable=False),
+    one_of("type", EVENT_TYPES),
+    Index("events_of_merchant", "merchant", "livemode", "id"),
+    Index("events_by_type", "merchant", "livemode", "type", "id"),
+)
+
+SUBSCRIPTIONS = Table(
+    "subscriptions",
+    METADATA,
+    *guarded(),
+    Column("entries", DOCUMENT, nullable=False),
+)
+
+ENDPOINTS = Table(
+    "webhook_endpoints",
+    METADATA,
+    *guarded(),
+    Column("merchant", TEXT, ForeignKey("merchants.id"), nullable=False),
+    flag("livemode"),
+    Column("url", TEXT, nullable=False),
+    Column("enabled_events", DOCUMENT, nullable=False),
+    Column("description", TEXT),
+    Column("status", TEXT, nullable=False),
+    Column("secret", TEXT, nullable=False),
+    Column("previous_secret", TEXT),
+    Column("previous_until", TIME),
+    Column("created_at", TIME, nullable=False),
+    one_of("status", endpoints.Status),
+    check("secret", "(status = 'deleted') = (secret = '')"),
+    check("previous", "(previous_secret IS NULL) = (previous_until IS NULL)"),
+    check("forgotten", "status <> 'deleted' OR previous_secret IS NULL"),
+    Index("webhook_endpoints_of_merchant", "merchant", "livemode", "id"),
+)
+
+LANES = Table(
+    "webhook_lanes",
+    METADATA,
+    *guarded(),
+    Column("holder", TEXT),
+    Column("due_at", TIME),
+    Column("sending", DOCUMENT, nullable=False),
+    ForeignKeyConstraint(["id"], ["webhook_endpoints.id"]),
+    # A lease always lapses.
+    check("lease", "holder IS NULL OR due_at IS NOT NULL"),
+    due_index("webhook_lanes", by="due_at", then="id", while_set="due_at"),
+)
+
+DELIVERIES = Table(
+    "webhook_deliveries",
+    METADATA,
+    *guarded(),
+    Column("merchant", TEXT, ForeignKey("merchants.id"), nullable=False),
+    flag("livemode"),
+    Column("event", TEXT, ForeignKey("events.id"), nullable=False),
+    Column("event_type", TEXT, nullable=False),
+    Column("endpoint", TEXT, ForeignKey("webhook_endpoints.id"), nullable=False),
+    Column("status", TEXT, nullable=False),
+    Column("reason", TEXT),
+    Column("attempts", INTEGER, nullable=False),
+    Column("next_attempt_at", TIME),
+    Column("expires_at", TIME, nullable=False),
+    Column("fresh_at", TIME),
+    Column("created_at", TIME, nullable=False),
+    one_of("event_type", EVENT_TYPES),
+    one_of("status", deliveries.Status),
+    one_of("reason", deliveries.REASONS),
+    check("abandoned", "(status = 'abandoned') = (reason IS NOT NULL)"),
+    check("next_attempt_at", "(status = 'pending') = (next_attempt_at IS NOT NULL)"),
+    check("attempts", "attempts >= 0 AND (status <> 'succeeded' OR attempts > 0)"),
+    check("fresh", "fresh_at IS NULL OR (status = 'pending' AND attempts = 0)"),
+    # The list of an endpoint's deliveries, newest first.
+    Index("webhook_deliveries_of_endpoint", "endpoint", "id"),
+    # What nobody has attempted yet, by endpoint; what is due next at an endpoint; what expires next there.
+    due_index("webhook_deliveries", name="fresh", by="endpoint", then="id", while_set="fresh_at"),
+    due_index("webhook_deliveries", by="endpoint", then="next_attempt_at", while_set="next_attempt_at"),
+    due_index(
+        "webhook_deliveries", name="expiring", by="endpoint", then="expires_at", while_set="next_attempt_at"
+    ),
+)
+
+ATTEMPTS = Table(
+    "webhook_attempts",
+    METADATA,
+    Column("id", TEXT, primary_key=True),
+    Column("delivery", TEXT, ForeignKey("webhook_deliveries.id"), nullable=False),
+    Column("number", INTEGER, nullable=False),
+    Column("started_at", TIME, nullable=False),
+    Column("milliseconds", INTEGER, nullable=False),
+    Column("status", INTEGER),
+    Column("failure", TEXT),
+    Column("answer", TEXT, nullable=False),
+    check("number", "number >= 1"),
+    check("milliseconds", "milliseconds >= 0"),
+    one_of("failure", sending.Failure),
+)
+
 # In the order in which every process writes: parents first, so that foreign keys hold and nobody waits in a circle.
 RECORDS: Mapping[type[Record], Table] = {
     Merchant: MERCHANTS,
@@ -183,4 +303,10 @@ RECORDS: Mapping[type[Record], Table] = {
     Charge: CHARGES,
     Refund: REFUNDS,
     IdempotencyKey: IDEMPOTENCY_KEYS,
+    Event: EVENTS,
+    Subscriptions: SUBSCRIPTIONS,
+    Endpoint: ENDPOINTS,
+    Lane: LANES,
+    Delivery: DELIVERIES,
+    Attempt: ATTEMPTS,
 }

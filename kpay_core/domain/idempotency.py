@@ -104,6 +104,11 @@ def key_id(scope: Scope, key: str) -> str:
     return f"{scope.merchant}/{scope.mode}/{key}"
 
 
+def given_key(id: str | None) -> str | None:
+    """Return the key as its merchant gave it, which may hold any character that separates a name's parts."""
+    return None if id is None else id.split("/", 2)[2]
+
+
 def check_key(key: str) -> str:
     """Return a usable key, or raise `Invalid`: 1 to 255 printable ASCII characters."""
     if not 1 <= len(key) <= MAX_KEY_LENGTH or not all(" " <= character <= "~" for character in key):

@@ -8,7 +8,6 @@ from msgspec import Meta
 
 from kpay_core.commit import Record
 from kpay_core.domain.errors import Invalid
-from kpay_core.domain.scope import Scope
 from kpay_core.domain.validation import read
 from kpay_core.query import Condition, Query, meets
 
@@ -51,9 +50,9 @@ def read_params(kind: type[P], given: Mapping[str, object]) -> P:
     return reading.finish(kind)
 
 
-def question(kind: type[R], scope: Scope, params: PageParams) -> Query[R]:
-    """Ask for a page and one row more, which tells whether there is more."""
-    where: tuple[Condition, ...] = (*scope.conditions, *params.filters)
+def question(kind: type[R], within: tuple[Condition, ...], params: PageParams) -> Query[R]:
+    """Ask for a page of the records within a list, and one row more, which tells whether there is more."""
+    where: tuple[Condition, ...] = (*within, *params.filters)
     if params.starting_after is not None:
         where = (*where, ("id", "<", params.starting_after))
     if params.ending_before is not None:

@@ -204,6 +204,8 @@ def _list(info: inspect.ListType, texts: bool) -> Reader:
         if not isinstance(value, list):
             return _wrong(errors, path, "must be an array")
         given = cast(list[Any], value)
+        if info.min_length is not None and len(given) < info.min_length:
+            return _wrong(errors, path, f"at least {info.min_length} items")
         if info.max_length is not None and len(given) > info.max_length:
             return _wrong(errors, path, f"at most {info.max_length} items")
         items = [read_item(item, f"{path}.{index}", errors) for index, item in enumerate(given)]

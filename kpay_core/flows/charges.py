@@ -3,10 +3,11 @@
 from collections.abc import Mapping, Sequence
 
 from kpay_core.commit import Conflict, Unknown
-from kpay_core.domain import charges, idempotency
+from kpay_core.domain import charges, happenings, idempotency
 from kpay_core.domain.answers import answer_charge, with_key
 from kpay_core.domain.cards import Card
 from kpay_core.domain.charges import Charge, ChargeListParams, Status
+from kpay_core.domain.events import Origin
 from kpay_core.domain.idempotency import Answer, IdempotencyKey
 from kpay_core.domain.pages import Page, read_params
 from kpay_core.domain.processing import Outcome, Verdict
@@ -16,6 +17,7 @@ from kpay_core.flows import once
 from kpay_core.flows.asking import ask, processor_of
 from kpay_core.flows.durably import Turns, commit
 from kpay_core.flows.reading import list_page, own
+from kpay_core.flows.telling import commit_and_tell
 from kpay_core.ports import Ports, Processor
 from kpay_core.query import Query
 
@@ -28,13 +30,19 @@ MANY_REFUNDS = 10_000
 
 
 async def create_charge(
-    ports: Ports, scope: Scope, body: object, *, idempotency_key: str | None = None
+    ports: Ports,
+    scope: Scope,
+    body: object,
+    *,
+    idempotency_key: str | None = None,
+    request_id: str | None = None,
 ) -> Answer:
     """
     Charge a card once, and answer what became of it: created, declined, or accepted when nobody knows yet.
 
     `body` is the decoded JSON of the public document. With a key the same request may be sent any number of times,
     at once and over several processes: one charge, one authorisation, one answer (contract, section 4).
+    `request_id` is what the charge's event says of its request.
     Raises `Invalid`, `NoProcessor`, `IdempotencyKeyReused`, `IdempotencyKeyInUse`, `Undone`; after the last,
     and after an `Unknown` or `Unavailable` store, asking again is safe.
     """
@@ -61,11 +69,17 @@ async def create_charge(
         except Conflict:
             await turns.wait()
             continue
-        return await _attempt(ports, processor, new.source, charge, key)
+        origin = Origin(request_id=request_id, idempotency_key=idempotency_key)
+        return await _attempt(ports, processor, new.source, charge, key, origin)
 
 
 async def _attempt(
-    ports: Ports, processor: Processor, card: Card, charge: Charge, key: IdempotencyKey | None
+    ports: Ports,
+    processor: Processor,
+    card: Card,
+    charge: Charge,
+    key: IdempotencyKey | None,
+    origin: Origin,
 ) -> Answer:
     """Ask the network once, with the card in hand. Nobody else can: the card is kept nowhere."""
     verdict = await ask(
@@ -78,7 +92,7 @@ async def _attempt(
         known = verdict is not None and verdict.outcome in DECISIVE
         moved = charges.settle(charge, verdict) if verdict and known else charges.promise(charge)
         try:
-            return await _record(ports, moved, key)
+            return await _record(ports, moved, key, origin)
         except Conflict:
             await turns.wait()
         except Unknown:
@@ -97,14 +111,24 @@ async def _attempt(
         key = await _key_of(ports, charge)
 
 
-async def _record(ports: Ports, moved: Charge, key: IdempotencyKey | None) -> Answer:
+async def _record(ports: Ports, moved: Charge, key: IdempotencyKey | None, origin: Origin) -> Answer:
     """Commit a charge that moved, with its answer on its key; raises `Undone` after an undoing."""
-    if charges.was_undone(moved):
-        await commit(ports, *with_key(moved, key, None))
-        return answer_charge(moved)
-    answer = answer_charge(moved)
-    await commit(ports, *with_key(moved, key, answer))
-    return answer
+    told = None if charges.was_undone(moved) else answer_charge(moved)
+    await _commit(ports, moved, key, told, origin)
+    return told or answer_charge(moved)
+
+
+async def _commit(
+    ports: Ports, moved: Charge, key: IdempotencyKey | None, told: Answer | None, origin: Origin
+) -> None:
+    """Commit a charge that moved, what its key keeps, and the event that tells of it."""
+    await commit_and_tell(
+        ports,
+        *with_key(moved, key, told),
+        scope=moved.scope,
+        told=happenings.of_charge(moved),
+        origin=origin,
+    )
 
 
 async def resume(ports: Ports, id: str) -> Answer | None:
@@ -166,7 +190,8 @@ async def _undo(ports: Ports, charge: Charge) -> Charge:
 async def _close(ports: Ports, settled: Charge) -> Charge:
     """Commit an outcome that the sender did not wait for."""
     told = None if charges.was_undone(settled) else answer_charge(settled)
-    await commit(ports, *with_key(settled, await _key_of(ports, settled), told))
+    origin = Origin(idempotency_key=idempotency.given_key(settled.idempotency_key))
+    await _commit(ports, settled, await _key_of(ports, settled), told, origin)
     return settled
 
 

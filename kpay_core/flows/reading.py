@@ -8,6 +8,7 @@ from kpay_core.domain.errors import NotFound
 from kpay_core.domain.pages import Page, PageParams
 from kpay_core.domain.scope import Scope
 from kpay_core.ports import Ports
+from kpay_core.query import Condition
 
 R = TypeVar("R", bound=Record)
 
@@ -20,11 +21,17 @@ async def own(ports: Ports, scope: Scope, kind: type[R], id: str) -> R:
     return found
 
 
-async def list_page(ports: Ports, scope: Scope, kind: type[R], params: PageParams) -> Page[R]:
-    """Return a page of a list; raises `Invalid` when its cursor is not of this list."""
+async def list_page(
+    ports: Ports, scope: Scope, kind: type[R], params: PageParams, *within: Condition
+) -> Page[R]:
+    """
+    Return a page of a list; raises `Invalid` when its cursor is not of this list.
+
+    `within` is what the list itself asks of a record, beside its scope and the parameters.
+    """
     cursor = params.starting_after or params.ending_before
     if params.starting_after is not None or params.ending_before is not None:
         found = await ports.store.get(kind, cursor or "")
-        pages.check_cursor(params, found, (*scope.conditions, *params.lasting))
-    rows = await ports.store.find(pages.question(kind, scope, params))
+        pages.check_cursor(params, found, (*scope.conditions, *within, *params.lasting))
+    rows = await ports.store.find(pages.question(kind, (*scope.conditions, *within), params))
     return pages.page(rows, params)

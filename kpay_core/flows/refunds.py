@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 
 from kpay_core.commit import CommitFailed, Conflict
-from kpay_core.domain import refunds
+from kpay_core.domain import happenings, idempotency, refunds
 from kpay_core.domain.answers import answer_refund, with_key
 from kpay_core.domain.charges import Charge
 from kpay_core.domain.errors import Contention, Undone
+from kpay_core.domain.events import Origin
 from kpay_core.domain.idempotency import Answer
 from kpay_core.domain.names import prefixed
 from kpay_core.domain.pages import Page, read_params
@@ -17,13 +18,19 @@ from kpay_core.flows import once
 from kpay_core.flows.asking import ask, processor_of
 from kpay_core.flows.durably import Turns, commit
 from kpay_core.flows.reading import list_page, own
+from kpay_core.flows.telling import commit_and_tell
 from kpay_core.ports import Ports
 
 ENDPOINT = "POST /v1/refunds"
 
 
 async def create_refund(
-    ports: Ports, scope: Scope, body: object, *, idempotency_key: str | None = None
+    ports: Ports,
+    scope: Scope,
+    body: object,
+    *,
+    idempotency_key: str | None = None,
+    request_id: str | None = None,
 ) -> Answer:
     """
     Send money of a charge back, and answer with the refund: succeeded, failed, or pending when nobody knows yet.
@@ -55,10 +62,10 @@ async def create_refund(
         except Conflict:
             await turns.wait()
             continue
-        return await _attempt(ports, refund)
+        return await _attempt(ports, refund, request_id)
 
 
-async def _attempt(ports: Ports, refund: Refund) -> Answer:
+async def _attempt(ports: Ports, refund: Refund, request_id: str | None) -> Answer:
     """
     Ask the network, and answer by what it says; without an answer the refund is pending.
 
@@ -68,7 +75,7 @@ async def _attempt(ports: Ports, refund: Refund) -> Answer:
     verdict = await _send(ports, refund)
     taken = verdict is not None and verdict.outcome in (Outcome.REFUNDED, Outcome.PENDING)
     try:
-        settled = await _settle(ports, refund, verdict or Verdict(Outcome.PENDING))
+        settled = await _settle(ports, refund, verdict or Verdict(Outcome.PENDING), request_id)
     except (CommitFailed, Contention):
         if taken and refund.idempotency_key is None:
             return answer_refund(refund)
@@ -85,12 +92,13 @@ async def _send(ports: Ports, refund: Refund) -> Verdict | None:
     return await ask(processor.refund(reference=refund.id, charge=refund.charge, amount=refund.amount))
 
 
-async def _settle(ports: Ports, refund: Refund, verdict: Verdict) -> Refund:
+async def _settle(ports: Ports, refund: Refund, verdict: Verdict, request_id: str | None = None) -> Refund:
     """
-    Commit what the network said of a refund, its charge and its key with it, and return the refund as it then is.
+    Commit what the network said of a refund, with its charge, its key and its events; return it as it then is.
 
     Where another was first, or the verdict says nothing new, that is the refund as the other left it.
     """
+    origin = Origin(request_id=request_id, idempotency_key=idempotency.given_key(refund.idempotency_key))
     turns = Turns(ports)
     while refunds.moves(refund, verdict):
         charge = await own(ports, refund.scope, Charge, refund.charge)
@@ -98,7 +106,14 @@ async def _settle(ports: Ports, refund: Refund, verdict: Verdict) -> Refund:
         settled, moved = refunds.settle(refund, charge, verdict)
         told = None if refunds.was_undone(settled) else answer_refund(settled)
         try:
-            await commit(ports, *with_key(settled, key, told), *([moved] if moved else []))
+            await commit_and_tell(
+                ports,
+                *with_key(settled, key, told),
+                *([moved] if moved else []),
+                scope=refund.scope,
+                told=happenings.of_refund(refund, settled, moved),
+                origin=origin,
+            )
             return settled
         except Conflict:
             await turns.wait()

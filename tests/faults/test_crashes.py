@@ -36,7 +36,7 @@ JOURNAL_METADATA = MetaData()
 JOURNAL: dict[type[Record], Table] = {Entry: table_for(Entry, "sandbox_journal", JOURNAL_METADATA)}
 
 # More calls of ports than any flow here makes.
-MANY_CALLS = 60
+MANY_CALLS = 100
 
 Open = Callable[[], Any]
 

@@ -1,0 +1,85 @@
+"""
+What a change means to the merchant: which events it is told as, and what they say.
+
+    charge     processing ──▶ succeeded                    charge.succeeded
+               processing, reversing ──▶ failed            charge.failed
+    refund     sending, reversing ──▶ any other            refund.created
+               pending ──▶ succeeded, failed               refund.updated
+               any ──▶ succeeded                           and then charge.refunded
+
+A refund is told of when the network has first said something of it, so that `refund.created` says what became of it.
+"""
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from kpay_core.domain import charges, refunds, views
+from kpay_core.domain.charges import Charge
+from kpay_core.domain.events import Event, EventType, Origin
+from kpay_core.domain.refunds import Refund
+from kpay_core.domain.scope import Scope
+from kpay_core.domain.webhook_views import EventData, EventView, RequestView
+
+
+class Happening(msgspec.Struct, frozen=True, kw_only=True):
+    """One event to be told: its type, the object as it is now, and what it was before where that is of interest."""
+
+    type: EventType
+    object: Any
+    before: dict[str, Any] | None = None
+
+
+def of_charge(charge: Charge) -> tuple[Happening, ...]:
+    """Tell of a charge that has just moved; one that has no outcome yet is nothing to tell of."""
+    if not charges.is_settled(charge):
+        return ()
+    succeeded = charge.status is charges.Status.SUCCEEDED
+    type: EventType = "charge.succeeded" if succeeded else "charge.failed"
+    return (Happening(type=type, object=views.view_charge(charge)),)
+
+
+def of_refund(before: Refund, refund: Refund, charge: Charge | None) -> tuple[Happening, ...]:
+    """Tell of a refund that has just moved, and of its charge where it moved too."""
+    if refund.status is refunds.Status.REVERSING:
+        return ()
+    told = [_of_refund(before, refund)]
+    if refund.status is refunds.Status.SUCCEEDED:
+        assert charge is not None, "a refund that succeeds moves its charge"
+        was = {"amount_refunded": charge.amount_refunded - refund.amount, "refunded": False}
+        told.append(Happening(type="charge.refunded", object=views.view_charge(charge), before=was))
+    return tuple(told)
+
+
+def _of_refund(before: Refund, refund: Refund) -> Happening:
+    shown = views.view_refund(refund)
+    if before.status is not refunds.Status.PENDING:
+        return Happening(type="refund.created", object=shown)
+    was: dict[str, Any] = {"status": "pending"}
+    if refund.failure_code is not None:
+        was["failure_code"] = None
+    return Happening(type="refund.updated", object=shown, before=was)
+
+
+def write_down(happening: Happening, *, id: str, scope: Scope, origin: Origin, now: datetime) -> Event:
+    """Make the event, and with it the bytes that are shown and delivered from now on."""
+    view = EventView(
+        id=id,
+        type=happening.type,
+        livemode=scope.livemode,
+        created_at=views.time(now),
+        data=EventData(
+            object=happening.object,
+            previous_attributes=msgspec.UNSET if happening.before is None else happening.before,
+        ),
+        request=RequestView(id=origin.request_id, idempotency_key=origin.idempotency_key),
+    )
+    return Event(
+        id=id,
+        merchant=scope.merchant,
+        livemode=scope.livemode,
+        type=happening.type,
+        body=views.encode(view).decode(),
+        created_at=now,
+    )
