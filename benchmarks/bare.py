@@ -20,8 +20,7 @@ from litestar.datastructures import State
 from litestar.exceptions import NotAuthorizedException
 
 from benchmarks.samples import KEPT_PREFIX
-from kpay_http.deadlines import DeadlineProtocol
-from kpay_http.server import KEEP_ALIVE_SECONDS
+from kpay_http.server import config_of
 
 JSON = "application/json"
 decode = msgspec.json.Decoder().decode
@@ -63,20 +62,7 @@ def main(port: str, answers: str, secret_key: str) -> None:
         "charge_with_refunds": known.charge_with_refunds.encode(),
     }
     app = Litestar([create_charge, get_charge], state=State(state), openapi_config=None, logging_config=None)
-    # As kpay_http.server sets it up.
-    config = uvicorn.Config(
-        app,
-        port=int(port),
-        http=DeadlineProtocol,
-        ws="none",
-        lifespan="off",
-        interface="asgi3",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        timeout_keep_alive=KEEP_ALIVE_SECONDS,
-    )
+    config = config_of(app, host="127.0.0.1", port=int(port))
     uvloop.run(uvicorn.Server(config).serve())
 
 
