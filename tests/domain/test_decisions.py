@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from kpay_core.domain import charges, refunds
 from kpay_core.domain.errors import Invalid
-from kpay_core.domain.processing import Outcome, Verdict, look_again_after
+from kpay_core.domain.looks import look_again_after
+from kpay_core.domain.processing import Outcome, Verdict
 from kpay_core.domain.refunds import NewRefund, Remedy
 from tests.domain.samples import NOW, a_charge, a_refund
 
