@@ -10,16 +10,16 @@ answered before. It checks, stores, logs and counts nothing: no API on this fram
 import sys
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import uvicorn
 import uvloop
-from litestar import Litestar, Request, Response, get, post
+from litestar import Litestar, Response, get, post
 from litestar.datastructures import State
 from litestar.exceptions import NotAuthorizedException
 
 from benchmarks.samples import KEPT_PREFIX
+from kpay_http.calls import AnyRequest
 from kpay_http.server import config_of
 
 JSON = "application/json"
@@ -33,14 +33,14 @@ class Answers(msgspec.Struct):
     charge_with_refunds: str
 
 
-def check_key(request: Request[Any, Any, Any]) -> None:
+def check_key(request: AnyRequest) -> None:
     scheme, _, key = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or sha256(key.encode()).hexdigest() not in request.app.state.merchants:
         raise NotAuthorizedException
 
 
 @post("/v1/charges")
-async def create_charge(request: Request[Any, Any, Any]) -> Response[bytes]:
+async def create_charge(request: AnyRequest) -> Response[bytes]:
     check_key(request)
     decode(await request.body())
     replayed = request.headers.get("idempotency-key", "").startswith(KEPT_PREFIX)
@@ -49,7 +49,7 @@ async def create_charge(request: Request[Any, Any, Any]) -> Response[bytes]:
 
 
 @get("/v1/charges/{id:str}")
-async def get_charge(request: Request[Any, Any, Any]) -> Response[bytes]:
+async def get_charge(request: AnyRequest) -> Response[bytes]:
     check_key(request)
     return Response(request.app.state.charge_with_refunds, media_type=JSON)
 
