@@ -18,7 +18,7 @@ import httpx
 import pytest
 
 from kpay_adapters.testing import CHARGE
-from tests.http.servers import Installation, Server
+from tests.servers import Installation, Server
 
 pytestmark = pytest.mark.heavy
 

@@ -13,8 +13,8 @@ import pytest
 
 from kpay_adapters.testing import CHARGE
 from kpay_core.domain.cards import passes_luhn
-from tests.http.servers import Installation, Server
 from tests.http.world import merged
+from tests.servers import Installation, Server
 
 
 def canary(stem: str) -> str:
