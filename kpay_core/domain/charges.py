@@ -22,7 +22,7 @@ from msgspec import Meta
 
 from kpay_core.commit import Record, bump
 from kpay_core.domain.cards import Card, CardSummary, check_card, summarise
-from kpay_core.domain.looks import OVERDUE, look_again_after
+from kpay_core.domain.looks import OVERDUE, next_look
 from kpay_core.domain.machine import step
 from kpay_core.domain.metadata import Metadata
 from kpay_core.domain.money import DEFAULT_CURRENCY, ChargeAmount, Currency
@@ -190,7 +190,7 @@ def open_charge(
         metadata=new.metadata or {},
         idempotency_key=idempotency_key,
         created_at=now,
-        look_at=now + look_again_after(0),
+        look_at=next_look(created_at=now, looks=0, now=now),
     )
 
 

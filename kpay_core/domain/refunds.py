@@ -27,7 +27,7 @@ from kpay_core.commit import Record, bump
 from kpay_core.domain import charges
 from kpay_core.domain.charges import Charge
 from kpay_core.domain.errors import Invalid
-from kpay_core.domain.looks import OVERDUE, look_again_after
+from kpay_core.domain.looks import OVERDUE, next_look
 from kpay_core.domain.machine import step
 from kpay_core.domain.money import RefundAmount
 from kpay_core.domain.pages import PageParams
@@ -155,7 +155,7 @@ def open_refund(
         notes=new.notes,
         idempotency_key=idempotency_key,
         created_at=now,
-        look_at=now + look_again_after(0),
+        look_at=next_look(created_at=now, looks=0, now=now),
     )
     return refund, charges.add_refund(charge, amount)
 
