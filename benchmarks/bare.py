@@ -10,18 +10,17 @@ answered before. It checks, stores, logs and counts nothing: no API on this fram
 import sys
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import uvicorn
 import uvloop
-from litestar import Litestar, Request, Response, get, post
+from litestar import Litestar, Response, get, post
 from litestar.datastructures import State
 from litestar.exceptions import NotAuthorizedException
 
 from benchmarks.samples import KEPT_PREFIX
-from kpay_http.deadlines import DeadlineProtocol
-from kpay_http.server import KEEP_ALIVE_SECONDS
+from kpay_http.calls import AnyRequest
+from kpay_http.server import config_of
 
 JSON = "application/json"
 decode = msgspec.json.Decoder().decode
@@ -34,14 +33,14 @@ class Answers(msgspec.Struct):
     charge_with_refunds: str
 
 
-def check_key(request: Request[Any, Any, Any]) -> None:
+def check_key(request: AnyRequest) -> None:
     scheme, _, key = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or sha256(key.encode()).hexdigest() not in request.app.state.merchants:
         raise NotAuthorizedException
 
 
 @post("/v1/charges")
-async def create_charge(request: Request[Any, Any, Any]) -> Response[bytes]:
+async def create_charge(request: AnyRequest) -> Response[bytes]:
     check_key(request)
     decode(await request.body())
     replayed = request.headers.get("idempotency-key", "").startswith(KEPT_PREFIX)
@@ -50,7 +49,7 @@ async def create_charge(request: Request[Any, Any, Any]) -> Response[bytes]:
 
 
 @get("/v1/charges/{id:str}")
-async def get_charge(request: Request[Any, Any, Any]) -> Response[bytes]:
+async def get_charge(request: AnyRequest) -> Response[bytes]:
     check_key(request)
     return Response(request.app.state.charge_with_refunds, media_type=JSON)
 
@@ -63,20 +62,7 @@ def main(port: str, answers: str, secret_key: str) -> None:
         "charge_with_refunds": known.charge_with_refunds.encode(),
     }
     app = Litestar([create_charge, get_charge], state=State(state), openapi_config=None, logging_config=None)
-    # As kpay_http.server sets it up.
-    config = uvicorn.Config(
-        app,
-        port=int(port),
-        http=DeadlineProtocol,
-        ws="none",
-        lifespan="off",
-        interface="asgi3",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        timeout_keep_alive=KEEP_ALIVE_SECONDS,
-    )
+    config = config_of(app, host="127.0.0.1", port=int(port))
     uvloop.run(uvicorn.Server(config).serve())
 
 

@@ -21,9 +21,9 @@ import msgspec
 from benchmarks.databases import folder, fresh, postmaster_of
 from benchmarks.load import Result
 from benchmarks.processes import Failed, family_cpu_seconds, finish
-from benchmarks.samples import CHARGE
 from benchmarks.servers import make_merchant, settings
 from kpay_adapters.sql.engines import POSTGRES_SETTINGS
+from kpay_core.domain.examples import CHARGE
 
 # Where Debian and Fedora put the programs that are not for everyone.
 PLACES = ("/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin")

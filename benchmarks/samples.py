@@ -2,27 +2,13 @@
 
 import json
 
+from kpay_core.domain.examples import CHARGE
+
 # The bare handler, which stores nothing, knows a replay by this. Keys of new charges begin otherwise.
 KEPT_PREFIX = "kept"
 
 # Stands for the Idempotency-Key in a template, and is as wide as the keys that replace it.
 KEY = "@" * 24
-
-# The example of the public document with everything that is optional: half a KiB.
-CHARGE = {
-    "amount": 4999,
-    "currency": "USD",
-    "source": {"number": "4242424242424242", "exp_month": 12, "exp_year": 2030, "cvc": "123"},
-    "billing_address": {
-        "line1": "1 Market St",
-        "city": "San Francisco",
-        "state": "CA",
-        "postal_code": "94105",
-        "country": "US",
-    },
-    "description": "Order #1024",
-    "metadata": {"order": "1024", "customer": "cus_58213", "gift": False, "items": 3},
-}
 
 
 def charge_request(secret_key: str, *, key: str = KEY) -> str:

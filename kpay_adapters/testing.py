@@ -15,6 +15,7 @@ from kpay_adapters.memory import MemoryStore
 from kpay_adapters.sandbox import SandboxNetwork
 from kpay_adapters.system import EPOCH, MILLISECOND, cut_to_milliseconds, uuid7
 from kpay_core import Kpay
+from kpay_core.domain import examples
 from kpay_core.domain.sending import Failure, Post, Reply
 from kpay_core.ports import Clock, Ids, Processor, Store
 
@@ -23,20 +24,7 @@ T = TypeVar("T")
 START = datetime(2026, 1, 1, 12, 0, 0, tzinfo=UTC)
 
 # A valid request, with the card that always succeeds.
-CHARGE: dict[str, Any] = {
-    "amount": 4999,
-    "currency": "USD",
-    "source": {"number": "4242424242424242", "exp_month": 12, "exp_year": 2030, "cvc": "123"},
-    "billing_address": {
-        "line1": "1 Market St",
-        "city": "San Francisco",
-        "state": "CA",
-        "postal_code": "94105",
-        "country": "US",
-    },
-    "description": "Order #1024",
-    "metadata": {"order_id": "1024"},
-}
+CHARGE = examples.CHARGE
 
 
 @coroutine

@@ -1,9 +1,8 @@
 """The Litestar application: routes, and the envelope around whatever goes wrong in them."""
 
 from collections.abc import Callable, Iterable
-from typing import Any
 
-from litestar import HttpMethod, Litestar, Request, Response, route
+from litestar import HttpMethod, Litestar, Response, route
 from litestar.datastructures import State
 from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
@@ -12,12 +11,11 @@ from litestar.types import ASGIApp
 from kpay_core.commit import CommitFailed
 from kpay_core.domain.errors import KpayError
 from kpay_http import docs, health
+from kpay_http.calls import AnyRequest
 from kpay_http.errors import Refusal, refuse, refuse_status
 from kpay_http.observing import Observer
 from kpay_http.system import System
 from kpay_http.v1 import charges, refunds
-
-AnyRequest = Request[Any, Any, Any]
 
 V1_ROUTES = (*charges.ROUTES, *refunds.ROUTES)
 

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from litestar import Request, Response, get
+from litestar import Response, get
 from litestar.exceptions import NotFoundException
 from openapi_ui_bundles.swagger_ui import static_path
 
+from kpay_http.calls import AnyRequest
 from kpay_http.openapi import describe
 
 HERE = Path(__file__).parent
@@ -34,7 +35,7 @@ def document(framework: Any) -> bytes:
 
 
 @get("/openapi.json")
-async def openapi(request: Request[Any, Any, Any]) -> Response[bytes]:
+async def openapi(request: AnyRequest) -> Response[bytes]:
     return Response(document(request.app), media_type="application/json")
 
 
@@ -45,7 +46,7 @@ def page() -> Response[bytes]:
 
 
 @get("/docs/{name:str}", sync_to_thread=True)
-def asset(request: Request[Any, Any, Any]) -> Response[bytes]:
+def asset(request: AnyRequest) -> Response[bytes]:
     name = request.path_params["name"]
     if name not in ASSETS:
         raise NotFoundException

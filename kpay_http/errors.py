@@ -1,21 +1,12 @@
 """The one table from what is wrong to what HTTP says of it, and the one envelope it says it in."""
 
-from typing import Any, Literal
+from typing import Any
 
 from kpay_core.commit import CommitFailed
 from kpay_core.domain import errors
 from kpay_core.domain.errors import KpayError
-from kpay_core.domain.views import ErrorFacts, ErrorView, encode
+from kpay_core.domain.views import ErrorFacts, ErrorType, ErrorView, encode
 from kpay_http.body import BadBody, TooLarge, TooSlow
-
-Type = Literal[
-    "invalid_request_error",
-    "authentication_error",
-    "card_error",
-    "not_found",
-    "rate_limit_error",
-    "internal_error",
-]
 
 
 class RateLimited(KpayError):
@@ -24,7 +15,7 @@ class RateLimited(KpayError):
     message = "Too many requests. Slow down and try again."
 
 
-STATUS: dict[type[KpayError], tuple[int, Type]] = {
+STATUS: dict[type[KpayError], tuple[int, ErrorType]] = {
     errors.Invalid: (400, "invalid_request_error"),
     errors.NotFound: (404, "not_found"),
     errors.Unauthenticated: (401, "authentication_error"),
@@ -56,7 +47,7 @@ class Refusal:
     def __init__(
         self,
         status: int,
-        type: Type,
+        type: ErrorType,
         message: str,
         details: dict[str, Any] | None = None,
         headers: dict[str, str] | None = None,

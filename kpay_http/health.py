@@ -1,10 +1,9 @@
 """Is it alive, is it ready, what does it count: open to whoever reaches the port, and silent about merchants."""
 
-from typing import Any
-
-from litestar import Request, Response, get
+from litestar import Response, get
 
 from kpay_core.domain.views import encode
+from kpay_http.calls import AnyRequest
 
 JSON = "application/json"
 
@@ -16,7 +15,7 @@ async def healthz() -> Response[bytes]:
 
 
 @get("/readyz")
-async def readyz(request: Request[Any, Any, Any]) -> Response[bytes]:
+async def readyz(request: AnyRequest) -> Response[bytes]:
     """The database is reached and migrated."""
     ready = await request.app.state.system.ready()
     body = encode({"status": "ready" if ready else "not ready"})
@@ -24,7 +23,7 @@ async def readyz(request: Request[Any, Any, Any]) -> Response[bytes]:
 
 
 @get("/metrics")
-async def metrics(request: Request[Any, Any, Any]) -> Response[bytes]:
+async def metrics(request: AnyRequest) -> Response[bytes]:
     """Everything this process counts."""
     text = request.app.state.system.metrics.text()
     return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")

@@ -108,7 +108,7 @@ _DIGITS_LOOKED_AT = 80
 
 def _masked(value: object, depth: int) -> object:
     if isinstance(value, str):
-        return value if len(value) < _SHORTEST else _mask_text(value)
+        return value if len(value) < _SHORTEST else mask_text(value)
     if value is None or isinstance(value, bool | float):
         return value
     if isinstance(value, int):
@@ -117,13 +117,14 @@ def _masked(value: object, depth: int) -> object:
         return "…"
     if isinstance(value, Mapping):
         items = cast("Mapping[object, object]", value).items()
-        return {_mask_text(str(key)): _masked(inner, depth + 1) for key, inner in items}
+        return {mask_text(str(key)): _masked(inner, depth + 1) for key, inner in items}
     if isinstance(value, list | tuple | set | frozenset):
         return [_masked(inner, depth + 1) for inner in cast("Sequence[object]", value)]
-    return _mask_text(repr(value))
+    return mask_text(repr(value))
 
 
-def _mask_text(text: str) -> str:
+def mask_text(text: str) -> str:
+    """Hide in a text what `mask` hides in an event, and cut what is far too long."""
     if _ENOUGH_DIGITS.search(text):
         text = _ID_OR_DIGITS.sub(_mask_digits, text)
     if "k_" in text or "whsec_" in text:

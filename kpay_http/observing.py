@@ -14,6 +14,7 @@ from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from kpay_http.body import Disconnected
 from kpay_http.errors import Refusal, refuse
+from kpay_http.logs import mask_text
 from kpay_http.metrics import Metrics
 
 KEY = "kpay.facts"
@@ -75,8 +76,9 @@ class Observer:
         except Disconnected:
             facts.status = CLIENT_GONE
         except Exception as error:  # noqa: BLE001 - whatever it is, the client gets an answer
-            # As text, made here: a renderer that somebody else configured might show the values of variables.
-            shown = "".join(traceback.format_exception(error))
+            # As text, made and masked here: whoever embeds us may have configured no masking of secrets, and a
+            # renderer that shows the values of variables.
+            shown = mask_text("".join(traceback.format_exception(error)))
             log.error("request failed", request_id=facts.request_id, traceback=shown)  # noqa: TRY400
             if facts.status == 0:
                 await send_refusal(refuse(error), send_with_headers)

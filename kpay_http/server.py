@@ -35,10 +35,23 @@ async def serve(
 
     `on_start` is told the port once requests are taken.
     """
-    config = uvicorn.Config(
-        create_app(system),
-        host=settings.host,
-        port=settings.port,
+    server = Server(config_of(create_app(system), host=settings.host, port=settings.port))
+    # What was imported lives as long as the process; the collector need not walk through it again and again.
+    gc.collect()
+    gc.freeze()
+    async with beside(sweep_for_ever(system) if sweeping else None):
+        with stopping_signals(lambda: stop(server)):
+            started = asyncio.create_task(tell_when_started(server, on_start))
+            await server.serve()
+            await started
+
+
+def config_of(app: Any, *, host: str, port: int) -> uvicorn.Config:
+    """Set uvicorn up for an ASGI application, which does its own logging."""
+    return uvicorn.Config(
+        app,
+        host=host,
+        port=port,
         http=DeadlineProtocol,
         ws="none",
         lifespan="off",
@@ -50,15 +63,6 @@ async def serve(
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=DRAIN_SECONDS,
     )
-    server = Server(config)
-    # What was imported lives as long as the process; the collector need not walk through it again and again.
-    gc.collect()
-    gc.freeze()
-    async with beside(sweep_for_ever(system) if sweeping else None):
-        with stopping_signals(lambda: stop(server)):
-            started = asyncio.create_task(tell_when_started(server, on_start))
-            await server.serve()
-            await started
 
 
 def stop(server: Server) -> None:

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 import pytest
 
 from tests import backends
+from tests.contract.stores import prepare, sqlite_url
 
 
 @pytest.fixture(scope="session")
@@ -27,6 +28,18 @@ def postgres_url(postgres_server: str) -> Iterator[str]:
     url = backends.create_database(postgres_server)
     yield url
     backends.drop_database(postgres_server, url)
+
+
+@pytest.fixture(scope="session")
+def postgres_database(postgres_url: str) -> str:
+    """URL of a PostgreSQL database with our schema, which all tests of this run share."""
+    return prepare(postgres_url)
+
+
+@pytest.fixture(scope="session")
+def sqlite_database(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """URL of an SQLite database with our schema, which all tests of this run share."""
+    return prepare(sqlite_url(tmp_path_factory.mktemp("shared")))
 
 
 @pytest.fixture

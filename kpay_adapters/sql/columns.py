@@ -11,7 +11,7 @@ The five kinds of column, spelt so that both databases keep the same values and 
 
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Boolean, Column, Dialect, Text
+from sqlalchemy import JSON, BigInteger, Dialect, Text
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
@@ -34,15 +34,3 @@ TIME = Time()
 # Not jsonb: it rewrites numbers (1e22 becomes an integer, -0.0 becomes 0), and a merchant's metadata must come back
 # with the same types and values.
 DOCUMENT = JSON()
-
-
-def is_flag(column: Column[Any]) -> bool:
-    return isinstance(column.type, Boolean)
-
-
-def is_time(column: Column[Any]) -> bool:
-    return isinstance(column.type, Time)
-
-
-def is_document(column: Column[Any]) -> bool:
-    return isinstance(column.type, JSON)

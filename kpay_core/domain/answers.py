@@ -1,7 +1,7 @@
 """What the sender of a request is told, given what its charge or refund has come to."""
 
 from kpay_core.commit import Record
-from kpay_core.domain import charges, idempotency, views
+from kpay_core.domain import charges, idempotency, looks, views
 from kpay_core.domain.charges import Charge
 from kpay_core.domain.errors import Undone
 from kpay_core.domain.idempotency import Answer, IdempotencyKey, Outcome
@@ -14,7 +14,7 @@ def answer_charge(charge: Charge) -> Answer:
         raise Undone
     if charge.status is charges.Status.FAILED:
         return Answer(outcome=Outcome.DECLINED, body=views.encode(views.view_decline(charge)).decode())
-    outcome = Outcome.CREATED if charges.is_settled(charge) else Outcome.ACCEPTED
+    outcome = Outcome.CREATED if looks.is_settled(charge) else Outcome.ACCEPTED
     return Answer(outcome=outcome, body=views.encode(views.view_charge(charge)).decode())
 
 

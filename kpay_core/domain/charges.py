@@ -22,12 +22,13 @@ from msgspec import Meta
 
 from kpay_core.commit import Record, bump
 from kpay_core.domain.cards import Card, CardSummary, check_card, summarise
+from kpay_core.domain.looks import OVERDUE, next_look
 from kpay_core.domain.machine import step
 from kpay_core.domain.metadata import Metadata
 from kpay_core.domain.money import DEFAULT_CURRENCY, ChargeAmount, Currency
 from kpay_core.domain.pages import PageParams
 from kpay_core.domain.places import Address
-from kpay_core.domain.processing import LEASE, OVERDUE, SETTLE_WINDOW, Outcome, Verdict, look_again_after
+from kpay_core.domain.processing import LEASE, SETTLE_WINDOW, Outcome, Verdict
 from kpay_core.domain.scope import Scope
 from kpay_core.domain.validation import AwareTime, read
 from kpay_core.query import Condition
@@ -189,7 +190,7 @@ def open_charge(
         metadata=new.metadata or {},
         idempotency_key=idempotency_key,
         created_at=now,
-        look_at=now + look_again_after(0),
+        look_at=next_look(created_at=now, looks=0, now=now),
     )
 
 
@@ -208,17 +209,6 @@ def settle(charge: Charge, verdict: Verdict) -> Charge:
 def promise(charge: Charge) -> Charge:
     """Note that the caller was told to expect an outcome: from here on a capture is kept."""
     return charge if charge.told else bump(charge, told=True)
-
-
-def lease(charge: Charge, *, now: datetime) -> Charge:
-    """Take the next look at an unfinished charge for oneself."""
-    looks = charge.looks + 1
-    return bump(charge, look_at=now + look_again_after(looks), looks=looks)
-
-
-def is_settled(charge: Charge) -> bool:
-    """Tell whether a charge has its outcome."""
-    return charge.look_at is None
 
 
 def shown_status(charge: Charge) -> ShownStatus:

@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from kpay_core.domain import charges, refunds, views
+from kpay_core.domain import charges, looks, refunds, views
 from kpay_core.domain.charges import Charge
 from kpay_core.domain.events import Event, EventType, Origin
 from kpay_core.domain.refunds import Refund
@@ -33,7 +33,7 @@ class Happening(msgspec.Struct, frozen=True, kw_only=True):
 
 def of_charge(charge: Charge) -> tuple[Happening, ...]:
     """Tell of a charge that has just moved; one that has no outcome yet is nothing to tell of."""
-    if not charges.is_settled(charge):
+    if not looks.is_settled(charge):
         return ()
     succeeded = charge.status is charges.Status.SUCCEEDED
     type: EventType = "charge.succeeded" if succeeded else "charge.failed"

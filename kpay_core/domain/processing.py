@@ -34,17 +34,4 @@ LEASE = timedelta(seconds=60)
 # the reversal leaves a tombstone all the same.
 SETTLE_WINDOW = timedelta(seconds=120)
 
-# When an unfinished charge or refund is looked at again. The first look is early: asking is harmless, and after a
-# crash it is what tells the truth soonest. The last one repeats for ever: nothing is failed on a guess.
-LOOK_AGAIN = tuple(timedelta(seconds=s) for s in (5, 15, 60, 300, 900, 3600))
-
-# From here on an unresolved outcome deserves a person's attention.
-OVERDUE = timedelta(minutes=15)
-
-
-def look_again_after(tries: int) -> timedelta:
-    """Return how long to wait after the given number of looks."""
-    return LOOK_AGAIN[min(tries, len(LOOK_AGAIN) - 1)]
-
-
-assert LOOK_AGAIN[0] < LEASE < SETTLE_WINDOW, "an attempt is over before it is undone"
+assert LEASE < SETTLE_WINDOW, "an attempt is over before it is undone"

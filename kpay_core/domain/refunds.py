@@ -27,10 +27,11 @@ from kpay_core.commit import Record, bump
 from kpay_core.domain import charges
 from kpay_core.domain.charges import Charge
 from kpay_core.domain.errors import Invalid
+from kpay_core.domain.looks import OVERDUE, next_look
 from kpay_core.domain.machine import step
 from kpay_core.domain.money import RefundAmount
 from kpay_core.domain.pages import PageParams
-from kpay_core.domain.processing import LEASE, OVERDUE, Outcome, Verdict, look_again_after
+from kpay_core.domain.processing import LEASE, Outcome, Verdict
 from kpay_core.domain.scope import Scope
 from kpay_core.domain.validation import read
 from kpay_core.query import Condition
@@ -154,7 +155,7 @@ def open_refund(
         notes=new.notes,
         idempotency_key=idempotency_key,
         created_at=now,
-        look_at=now + look_again_after(0),
+        look_at=next_look(created_at=now, looks=0, now=now),
     )
     return refund, charges.add_refund(charge, amount)
 
@@ -186,17 +187,6 @@ def moves(refund: Refund, verdict: Verdict) -> bool:
 def was_undone(refund: Refund) -> bool:
     """Tell whether a failed refund was called back, rather than refused."""
     return refund.failure_code == NOT_PROCESSED
-
-
-def lease(refund: Refund, *, now: datetime) -> Refund:
-    """Take the next look at an unfinished refund for oneself."""
-    looks = refund.looks + 1
-    return bump(refund, look_at=now + look_again_after(looks), looks=looks)
-
-
-def is_settled(refund: Refund) -> bool:
-    """Tell whether a refund has its outcome."""
-    return refund.look_at is None
 
 
 def is_overdue(refund: Refund, *, now: datetime) -> bool:

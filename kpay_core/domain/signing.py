@@ -59,7 +59,8 @@ def signature(payload: bytes, *, secret: str, timestamp: int) -> str:
 
 def sign(payload: bytes, *, secrets: Sequence[str], now: datetime) -> str:
     """Return the header's value for a payload, with one `v1` for each secret in force."""
-    timestamp = int(now.timestamp())
+    # Cut before it is made a float, which would round the last microseconds of a distant second up.
+    timestamp = int(now.replace(microsecond=0).timestamp())
     signatures = (f"v1={signature(payload, secret=secret, timestamp=timestamp)}" for secret in secrets)
     return ",".join((f"t={timestamp}", *signatures))
 

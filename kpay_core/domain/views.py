@@ -22,6 +22,14 @@ Uuid = Annotated[
     str, Meta(extra_json_schema={"format": "uuid"}, examples=["01941f29-7c00-7000-8000-000000000001"])
 ]
 Cents = Annotated[int, Meta(ge=0)]
+ErrorType = Literal[
+    "invalid_request_error",
+    "authentication_error",
+    "card_error",
+    "not_found",
+    "rate_limit_error",
+    "internal_error",
+]
 
 
 class CardSummaryView(msgspec.Struct, kw_only=True):
@@ -90,14 +98,7 @@ class ListView(msgspec.Struct, Generic[V], kw_only=True):
 class ErrorFacts(msgspec.Struct, kw_only=True):
     """What an error says."""
 
-    type: Literal[
-        "invalid_request_error",
-        "authentication_error",
-        "card_error",
-        "not_found",
-        "rate_limit_error",
-        "internal_error",
-    ]
+    type: ErrorType
     message: str
     details: dict[str, Any]
 

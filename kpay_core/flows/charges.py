@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from kpay_core.commit import Conflict, Unknown
-from kpay_core.domain import charges, happenings, idempotency
+from kpay_core.domain import charges, happenings, idempotency, looks
 from kpay_core.domain.answers import answer_charge, with_key
 from kpay_core.domain.cards import Card
 from kpay_core.domain.charges import Charge, ChargeListParams, Status
@@ -134,7 +134,7 @@ async def _commit(
 async def resume(ports: Ports, id: str) -> Answer | None:
     """Bring a charge forward if its time has come; its sender may be told of one that was accepted."""
     charge = await resolve_charge(ports, id)
-    if charge.told and not charges.is_settled(charge) and charge.status is Status.PROCESSING:
+    if charge.told and not looks.is_settled(charge) and charge.status is Status.PROCESSING:
         return idempotency.again(answer_charge(charge))
     return None
 
@@ -151,7 +151,7 @@ async def resolve_charge(ports: Ports, id: str) -> Charge:
     now = ports.clock.now()
     if charge.look_at is None or now < charge.look_at:
         return charge
-    leased = charges.lease(charge, now=now)
+    leased = looks.lease(charge, now=now)
     try:
         await commit(ports, leased)
         if leased.status is Status.PROCESSING:

@@ -6,7 +6,7 @@ from datetime import datetime
 from kpay_core.domain import idempotency
 from kpay_core.domain.errors import IdempotencyKeyInUse
 from kpay_core.domain.idempotency import Answer, IdempotencyKey, State, Ticket
-from kpay_core.domain.processing import LOOK_AGAIN
+from kpay_core.domain.looks import LOOK_AGAIN
 from kpay_core.domain.scope import Scope
 from kpay_core.ports import Ports
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from kpay_core.commit import CommitFailed, Conflict
-from kpay_core.domain import happenings, idempotency, refunds
+from kpay_core.domain import happenings, idempotency, looks, refunds
 from kpay_core.domain.answers import answer_refund, with_key
 from kpay_core.domain.charges import Charge
 from kpay_core.domain.errors import Contention, Undone
@@ -138,7 +138,7 @@ async def resolve_refund(ports: Ports, id: str) -> Refund:
     now = ports.clock.now()
     if refund.look_at is None or now < refund.look_at:
         return refund
-    leased = refunds.lease(refund, now=now)
+    leased = looks.lease(refund, now=now)
     try:
         await commit(ports, leased)
         match refunds.remedy(leased):

@@ -5,7 +5,7 @@ from contextlib import suppress
 import msgspec
 
 from kpay_core.commit import CommitFailed
-from kpay_core.domain import charges, refunds
+from kpay_core.domain import charges, looks, refunds
 from kpay_core.domain.charges import Charge
 from kpay_core.domain.errors import KpayError
 from kpay_core.domain.refunds import Refund
@@ -48,12 +48,12 @@ async def sweep(ports: Ports) -> Swept:
         charge = found
         with suppress(CommitFailed, KpayError):
             charge = await resolve_charge(ports, found.id)
-        settled, overdue = charges.is_settled(charge), charges.is_overdue(charge, now=now)
+        settled, overdue = looks.is_settled(charge), charges.is_overdue(charge, now=now)
         swept.note(charge.id, settled=settled, overdue=overdue)
     for found in await ports.store.find(Query(kind=Refund, where=due, order="look_at", limit=ROUND)):
         refund = found
         with suppress(CommitFailed, KpayError):
             refund = await resolve_refund(ports, found.id)
-        settled, overdue = refunds.is_settled(refund), refunds.is_overdue(refund, now=now)
+        settled, overdue = looks.is_settled(refund), refunds.is_overdue(refund, now=now)
         swept.note(refund.id, settled=settled, overdue=overdue)
     return swept

@@ -8,6 +8,7 @@ from typing import Any
 import click
 import structlog
 
+from kpay_core.domain.examples import CHARGE
 from kpay_core.domain.scope import Mode
 from kpay_core.flows.merchants import Approved
 from kpay_http import compose, logs
@@ -23,19 +24,6 @@ host_option = click.option("--host", help="Address to listen on.  [KPAY_HOST, el
 port_option = click.option("--port", type=click.IntRange(0, 65535), help="Port.  [KPAY_PORT, else 8000]")
 
 log: Any = structlog.get_logger("kpay")
-
-EXAMPLE = {
-    "amount": 4999,
-    "currency": "USD",
-    "source": {"number": "4242424242424242", "exp_month": 12, "exp_year": 2030, "cvc": "123"},
-    "billing_address": {
-        "line1": "1 Market St",
-        "city": "San Francisco",
-        "state": "CA",
-        "postal_code": "94105",
-        "country": "US",
-    },
-}
 
 
 def run(work: Coroutine[Any, Any, None]) -> None:
@@ -88,7 +76,7 @@ def introduce(demo: Approved, url: str) -> None:
         f'  -H "Authorization: Bearer {demo.keys.test.secret}" \\\n'
         '  -H "Content-Type: application/json" \\\n'
         '  -H "Idempotency-Key: order-1024" \\\n'
-        f"  -d '{json.dumps(EXAMPLE)}'\n"
+        f"  -d '{json.dumps(CHARGE)}'\n"
     )
 
 

@@ -1,8 +1,6 @@
 """/v1/charges"""
 
-from typing import Any
-
-from litestar import Request, Response, get, post
+from litestar import Response, get, post
 
 from kpay_core.domain.charges import ChargeListParams, NewCharge
 from kpay_core.domain.views import (
@@ -12,7 +10,7 @@ from kpay_core.domain.views import (
     view_charge_with_refunds,
     view_charges,
 )
-from kpay_http.calls import admit, show
+from kpay_http.calls import AnyRequest, admit, show
 from kpay_http.operations import Operation
 
 
@@ -27,7 +25,7 @@ from kpay_http.operations import Operation
         idempotent=True,
     ).opt,
 )
-async def create_charge(request: Request[Any, Any, Any]) -> Response[bytes]:
+async def create_charge(request: AnyRequest) -> Response[bytes]:
     call = await admit(request)
     work = call.kpay.create_charge(call.scope, call.body(), idempotency_key=call.idempotency_key())
     return await call.finish(work)
@@ -42,7 +40,7 @@ async def create_charge(request: Request[Any, Any, Any]) -> Response[bytes]:
         answers={200: ListView[ChargeView]},
     ).opt,
 )
-async def list_charges(request: Request[Any, Any, Any]) -> Response[bytes]:
+async def list_charges(request: AnyRequest) -> Response[bytes]:
     call = await admit(request)
     return show(view_charges(await call.kpay.list_charges(call.scope, call.parameters())))
 
@@ -55,7 +53,7 @@ async def list_charges(request: Request[Any, Any, Any]) -> Response[bytes]:
         answers={200: ChargeWithRefunds},
     ).opt,
 )
-async def get_charge(request: Request[Any, Any, Any]) -> Response[bytes]:
+async def get_charge(request: AnyRequest) -> Response[bytes]:
     call = await admit(request)
     return show(view_charge_with_refunds(*await call.kpay.get_charge(call.scope, call.id)))
 

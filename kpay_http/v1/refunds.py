@@ -1,12 +1,10 @@
 """/v1/refunds"""
 
-from typing import Any
-
-from litestar import Request, Response, get, post
+from litestar import Response, get, post
 
 from kpay_core.domain.refunds import NewRefund, RefundListParams
 from kpay_core.domain.views import ListView, RefundView, view_refund, view_refunds
-from kpay_http.calls import admit, show
+from kpay_http.calls import AnyRequest, admit, show
 from kpay_http.operations import Operation
 
 
@@ -21,7 +19,7 @@ from kpay_http.operations import Operation
         idempotent=True,
     ).opt,
 )
-async def create_refund(request: Request[Any, Any, Any]) -> Response[bytes]:
+async def create_refund(request: AnyRequest) -> Response[bytes]:
     call = await admit(request)
     work = call.kpay.create_refund(call.scope, call.body(), idempotency_key=call.idempotency_key())
     return await call.finish(work)
@@ -36,7 +34,7 @@ async def create_refund(request: Request[Any, Any, Any]) -> Response[bytes]:
         answers={200: ListView[RefundView]},
     ).opt,
 )
-async def list_refunds(request: Request[Any, Any, Any]) -> Response[bytes]:
+async def list_refunds(request: AnyRequest) -> Response[bytes]:
     call = await admit(request)
     return show(view_refunds(await call.kpay.list_refunds(call.scope, call.parameters())))
 
@@ -49,7 +47,7 @@ async def list_refunds(request: Request[Any, Any, Any]) -> Response[bytes]:
         answers={200: RefundView},
     ).opt,
 )
-async def get_refund(request: Request[Any, Any, Any]) -> Response[bytes]:
+async def get_refund(request: AnyRequest) -> Response[bytes]:
     call = await admit(request)
     return show(view_refund(await call.kpay.get_refund(call.scope, call.id)))
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.http.servers import Installation
+from tests.servers import Installation
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from kpay_http.cli.main import commands
-from tests.http.servers import Installation, Server
+from tests.servers import Installation, Server
 
 KEY = "[0-9A-Za-z]{36}"
 

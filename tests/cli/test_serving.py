@@ -14,8 +14,8 @@ import httpx
 import pytest
 
 from kpay_adapters.testing import CHARGE
-from tests.http.servers import START_SECONDS, Installation, Server, free_port
 from tests.http.world import LATE, merged
+from tests.servers import START_SECONDS, Installation, Server, free_port
 
 WRONG = {
     "KPAY_DATABASE_URL": "mysql://root@localhost/kpay",

@@ -7,17 +7,7 @@ import pytest
 from kpay_adapters.memory import MemoryStore
 from kpay_adapters.sql.store import SqlStore
 from kpay_core.ports import Store
-from tests.contract.stores import TABLES, prepare, sqlite_url
-
-
-@pytest.fixture(scope="session")
-def sqlite_database(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return prepare(sqlite_url(tmp_path_factory.mktemp("contract")))
-
-
-@pytest.fixture(scope="session")
-def postgres_database(postgres_url: str) -> str:
-    return prepare(postgres_url)
+from tests.contract.stores import TABLES
 
 
 @pytest.fixture(params=["memory", "sqlite", "postgres"])

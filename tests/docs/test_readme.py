@@ -9,7 +9,7 @@ from pathlib import Path
 
 import httpx
 
-from tests.http.servers import Installation
+from tests.servers import Installation
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 

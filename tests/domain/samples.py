@@ -15,19 +15,23 @@ NOW = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
 SCOPE = Scope("mer_1", livemode=False)
 
 
+def an_open_charge() -> Charge:
+    """Make a charge of 49.99 that the network has not been asked about."""
+    new = charges.read_new_charge(CHARGE, now=NOW)
+    return charges.open_charge(new, id="ch_1", scope=SCOPE, fingerprint="f", idempotency_key=None, now=NOW)
+
+
 def a_charge(status: charges.Status = charges.Status.SUCCEEDED, **changes: Any) -> Charge:
     """Make a charge of 49.99, with what else is true of one in that status."""
     settled = status in (charges.Status.SUCCEEDED, charges.Status.FAILED)
     failed = status is charges.Status.FAILED
-    new = charges.read_new_charge(CHARGE, now=NOW)
-    opened = charges.open_charge(new, id="ch_1", scope=SCOPE, fingerprint="f", idempotency_key=None, now=NOW)
     facts: dict[str, Any] = {
         "status": status,
         "look_at": None if settled else NOW,
         "failure_code": "generic_decline" if failed else None,
         "failure_message": "The card was declined." if failed else None,
     }
-    return replace(opened, **{**facts, **changes})
+    return replace(an_open_charge(), **{**facts, **changes})
 
 
 def a_refund(

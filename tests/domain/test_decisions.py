@@ -8,11 +8,13 @@ from hypothesis import strategies as st
 
 from kpay_core.domain import charges, refunds
 from kpay_core.domain.errors import Invalid
-from kpay_core.domain.processing import Outcome, Verdict, look_again_after
+from kpay_core.domain.looks import TURNS, lease, next_look
+from kpay_core.domain.processing import Outcome, Verdict
 from kpay_core.domain.refunds import NewRefund, Remedy
-from tests.domain.samples import NOW, a_charge, a_refund
+from tests.domain.samples import NOW, a_charge, a_refund, an_open_charge
 
 MINUTE, JUST_BEFORE = timedelta(seconds=60), timedelta(milliseconds=-1)
+OPEN_CHARGE, (OPEN_REFUND, _) = an_open_charge(), a_refund()
 AGES = st.timedeltas(min_value=timedelta(0), max_value=timedelta(days=400))
 
 
@@ -57,9 +59,44 @@ def test_a_decline_code_that_no_merchant_may_be_told_reads_as_a_generic_decline(
     assert (declined.failure_code, declined.failure_message) == ("generic_decline", "The card was declined.")
 
 
-def test_looks_come_ever_later_and_go_on_for_ever() -> None:
-    waits = [look_again_after(tries).total_seconds() for tries in range(8)]
-    assert waits == [5, 15, 60, 300, 900, 3600, 3600, 3600]
+def looks_of(record: charges.Charge | refunds.Refund, *, delay: timedelta, count: int) -> list[timedelta]:
+    """The ages at which a record that never gets its outcome is looked at, each look coming late."""
+    ages: list[timedelta] = []
+    for _ in range(count):
+        assert record.look_at is not None
+        now = record.look_at + delay
+        ages.append(now - record.created_at)
+        record = lease(record, now=now)
+    return ages
+
+
+@pytest.mark.parametrize("record", [OPEN_CHARGE, OPEN_REFUND], ids=["charge", "refund"])
+def test_looks_come_ever_later_and_go_on_for_ever(record: charges.Charge | refunds.Refund) -> None:
+    ages = [age.total_seconds() for age in looks_of(record, delay=timedelta(0), count=9)]
+    assert ages == [5, 20, 60, 120, 240, 540, 1440, 5040, 8640]
+
+
+@pytest.mark.parametrize("record", [OPEN_CHARGE, OPEN_REFUND], ids=["charge", "refund"])
+@given(delay=st.timedeltas(timedelta(0), timedelta(seconds=200)))
+def test_a_look_is_planned_for_each_moment_from_which_more_can_be_decided(
+    record: charges.Charge | refunds.Refund, delay: timedelta
+) -> None:
+    ages = looks_of(record, delay=delay, count=5)
+    for turn in TURNS:
+        assert min(age for age in ages if age >= turn) <= turn + delay, (
+            "no later than the look itself is late"
+        )
+
+
+@given(
+    age=st.timedeltas(timedelta(days=-1), timedelta(days=400)),
+    looks=st.integers(min_value=0, max_value=20),
+)
+def test_the_next_look_is_ahead_and_past_no_turn_that_is_ahead(age: timedelta, looks: int) -> None:
+    now = NOW + age
+    planned = next_look(created_at=NOW, looks=looks, now=now)
+    assert now < planned <= now + timedelta(hours=1)
+    assert not [turn for turn in TURNS if now < NOW + turn < planned]
 
 
 def test_an_unfinished_charge_asks_for_a_person_after_fifteen_minutes() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from msgspec.structs import asdict
 
-from kpay_core.domain import charges, idempotency, merchants, refunds
+from kpay_core.domain import charges, idempotency, looks, merchants, refunds
 from kpay_core.domain.idempotency import Answer, IdempotencyKey, Ticket
 from kpay_core.domain.machine import IllegalTransition, step
 from kpay_core.domain.processing import Outcome, Verdict
@@ -68,7 +68,7 @@ def test_a_charge_moves_only_as_the_diagram_says(state: charges.Status, input: A
         moved = move()
         assert (moved.status, moved.version) == (CHARGE_LAW[state, input], charge.version + 1)
         final = moved.status in ("succeeded", "failed")
-        assert charges.is_settled(moved) is final
+        assert looks.is_settled(moved) is final
         assert (moved.failure_code is not None) == (moved.status == "failed")
     assert asdict(charge) == before
 
@@ -101,7 +101,7 @@ def test_a_refund_moves_only_as_the_diagram_says_and_its_cents_with_it(
                 assert moved.failure_code is not None
             case _:
                 assert counted is None
-        assert refunds.is_settled(moved) == (moved.status in ("succeeded", "failed"))
+        assert looks.is_settled(moved) == (moved.status in ("succeeded", "failed"))
     assert (asdict(refund), asdict(charge)) == before
 
 

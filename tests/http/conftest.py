@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import pytest
 
 from tests import backends
-from tests.http.servers import Installation, Site
 from tests.http.world import Client, Merchant, World
+from tests.servers import Installation, Site
 
 
 @pytest.fixture

@@ -6,15 +6,17 @@ import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import pytest
+import structlog
 
 from kpay_adapters.testing import CHARGE
-from kpay_core.domain.cards import passes_luhn
-from tests.http.servers import Installation, Server
-from tests.http.world import merged
+from kpay_core.domain.cards import Card, passes_luhn
+from kpay_core.ports import Processor
+from tests.http.world import World, merged
+from tests.servers import Installation, Server
 
 
 def canary(stem: str) -> str:
@@ -160,6 +162,39 @@ def search_all(folder: Path) -> None:
     assert {"kpay.db", "kpay-sandbox.db"} <= names
     for name in names:
         search((folder / name).read_bytes(), name)
+
+
+class Buggy:
+    """A processor with a bug, met with the card in its variables, and perhaps in its exceptions."""
+
+    def __init__(self, *, talks: bool) -> None:
+        self.talks = talks
+
+    async def authorise(self, *, card: Card, **_: object) -> object:
+        number, cvc = card.number, card.cvc
+        told = f"{number} for {len(cvc)}" if self.talks else ""
+        try:
+            raise ValueError(f"no route for {told}")
+        except ValueError as error:
+            raise RuntimeError("a bug", {"told": told}) from error
+
+
+@pytest.mark.parametrize("talks", [False, True], ids=["in variables", "in messages"])
+def test_a_bug_shows_no_card_in_the_logs_of_whoever_embeds_us_and_configured_none(
+    talks: bool, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    # As structlog comes, it writes for people and shows the values of variables in tracebacks.
+    structlog.reset_defaults()
+    caplog.set_level("DEBUG")
+    with World(processor=cast("Processor", Buggy(talks=talks))) as world:
+        client = world.client(world.merchant().test)
+        answer = client.post("/v1/charges", body(AMEX, AMEX_CVC), key="k")
+    assert answer.status_code == 500
+    search(answer.content, "an answer")
+    shown = capsys.readouterr()
+    assert "request failed" in shown.out
+    assert "RuntimeError" in shown.out
+    search((shown.out + shown.err + caplog.text).encode(), "a log")
 
 
 def test_the_search_finds_a_card_where_there_is_one() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from kpay_adapters.testing import CHARGE
-from tests.http.servers import Site
+from tests.servers import Site
 
 CROWD = 100
 

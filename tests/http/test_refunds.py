@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from kpay_adapters.memory import MemoryStore
 from tests.http import curl
 from tests.http.world import (
     DECLINES,
@@ -167,6 +168,24 @@ def test_a_pending_refund_counts_against_the_charge_and_then_succeeds(client: Cl
     world.sweep()
     assert client.get(f"/v1/refunds/{pending['id']}").json() == {**pending, "status": "succeeded"}
     assert client.get(f"/v1/charges/{paid}").json()["amount_refunded"] == 4000
+
+
+def test_without_a_live_processor_a_refund_is_503_after_whatever_is_wrong_with_it() -> None:
+    store = MemoryStore()
+    with World(store=store) as before:
+        key = before.merchant().live
+        paid = before.client(key).charged()["id"]
+    with World(store=store, live=False) as world:
+        client = world.client(key)
+        assert field_errors(client.refund(paid, amount=0, key="k")) == {"amount": ["min 1"]}
+        assert field_errors(client.refund(paid, amount=5000, key="k")) == {"amount": ["max 4999"]}
+        error_of(client.refund("01941f29-7c00-7000-8000-000000000001", key="k"), 404, "not_found")
+        error = error_of(client.refund(paid, key="k"), 503, "internal_error")
+        assert error["details"] == {"code": "no_processor"}
+        assert client.get("/v1/refunds").json()["data"] == []
+        assert client.get(f"/v1/charges/{paid}").json()["amount_refunded"] == 0
+    with World(store=store) as after:
+        assert after.client(key).refunded(paid, key="k")["amount"] == 4999
 
 
 def test_a_refund_in_live_mode_says_so(live: Client) -> None:

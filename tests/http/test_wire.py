@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from kpay_adapters.testing import CHARGE
-from tests.http.servers import Server, Site
+from tests.servers import Server, Site
 
 # Until the first byte of an answer, and after its last.
 LATE_SECONDS = 2.0

@@ -14,8 +14,8 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from kpay_http.app import create_framework
 from kpay_http.openapi import operations_of
-from tests.http.servers import Installation
 from tests.http.world import World
+from tests.servers import Installation
 
 
 @pytest.fixture(scope="module")

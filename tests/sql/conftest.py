@@ -1,4 +1,4 @@
-"""Databases with our schema, one of each kind for all tests, and fresh ones for those who break things."""
+"""Databases with our schema, which all tests share, and fresh ones for those who break things."""
 
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -6,17 +6,7 @@ from pathlib import Path
 import pytest
 
 from kpay_adapters.sql.store import SqlStore
-from tests.contract.stores import TABLES, prepare, sqlite_url
-
-
-@pytest.fixture(scope="session")
-def sqlite_database(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return prepare(sqlite_url(tmp_path_factory.mktemp("sql")))
-
-
-@pytest.fixture(scope="session")
-def postgres_database(postgres_url: str) -> str:
-    return prepare(postgres_url)
+from tests.contract.stores import TABLES
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
