@@ -60,6 +60,16 @@ def secret_of(settings: Settings, *, make: bool) -> bytes:
     raise BadSetting("KPAY_SECRET_KEY", "32 bytes in base64, and must be set")
 
 
+def keyring_of(settings: Settings, secret: bytes) -> SecretKeyring:
+    """Make the keyring of a secret and the sealing keys that are set."""
+    try:
+        return SecretKeyring(secret, sealing_keys=[keyring.read_secret(key) for key in settings.sealing_keys])
+    except keyring.BadSecret:
+        raise BadSetting(
+            "KPAY_SEALING_KEYS", "keys of 32 bytes in base64, with commas between them"
+        ) from None
+
+
 @contextmanager
 def reaching(settings: Settings) -> Generator[None]:
     """Turn what keeps us from a database into one line."""
@@ -97,7 +107,8 @@ async def open_kpay(settings: Settings, secret: bytes) -> AsyncGenerator[tuple[K
             processors={"test": SandboxNetwork(journal=journal, clock=clock)},
             clock=clock,
             ids=SystemIds(),
-            keyring=SecretKeyring(secret),
+            keyring=keyring_of(settings, secret),
+            local_webhooks=settings.allow_local_webhooks,
         )
         yield kpay, store
 

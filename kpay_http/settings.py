@@ -30,6 +30,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     port: int = 8000
     broker_url: str | None = None
     secret_key: str | None = None
+    # Keys for what is stored encrypted, the one that seals first; without any, one follows from the secret key.
+    sealing_keys: tuple[str, ...] = ()
+    # Admits webhook endpoints on this machine, and http (contract, section 8).
+    allow_local_webhooks: bool = False
     # Requests a second for each merchant and mode; 0 is no limit (contract, section 10).
     rate_limit: int = 100
     log_format: str = "auto"
@@ -83,6 +87,10 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
             "redis://… or amqp://…",
         ),
         secret_key=take("KPAY_SECRET_KEY", None, str, "32 bytes in base64"),
+        sealing_keys=take(
+            "KPAY_SEALING_KEYS", (), _list, "keys of 32 bytes in base64, with commas between them"
+        ),
+        allow_local_webhooks=take("KPAY_ALLOW_LOCAL_WEBHOOKS", False, _flag, "1 or 0"),
         rate_limit=take("KPAY_RATE_LIMIT", 100, _whole(0, 1_000_000), "requests a second, 0 for no limit"),
         log_format=take("KPAY_LOG_FORMAT", "auto", _one_of("auto", "console", "json"), "console or json"),
     )
@@ -106,6 +114,16 @@ def _whole(least: int, most: int) -> Callable[[str], int]:
         return number
 
     return read
+
+
+def _flag(text: str) -> bool:
+    if text not in ("0", "1"):
+        raise ValueError
+    return text == "1"
+
+
+def _list(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(","))
 
 
 def _one_of(*words: str) -> Callable[[str], str]:
