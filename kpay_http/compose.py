@@ -1,24 +1,34 @@
 """The composition root: the one place that chooses adapters. The server, the worker and the command line ask it."""
 
+import asyncio
 import sqlite3
 from collections.abc import AsyncGenerator, Generator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from typing import Any
 
+import structlog
 from sqlalchemy import MetaData, Table
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from kpay_adapters import keyring, ratelimit
+from kpay_adapters.dramatiq_ import Kicked, Kicker, open_broker
+from kpay_adapters.embedded import Drain
 from kpay_adapters.keyring import SecretKeyring
 from kpay_adapters.sandbox import Entry, SandboxNetwork
+from kpay_adapters.sender import Sender
 from kpay_adapters.sql import migrate
 from kpay_adapters.sql.derive import table_for
 from kpay_adapters.sql.store import SqlStore
 from kpay_adapters.system import SystemClock, SystemIds
 from kpay_core import Kpay
 from kpay_core.commit import CommitFailed, Record
+from kpay_core.domain.sending import Reply
+from kpay_core.ports import Wake, wake_nobody
 from kpay_http.metrics import Metrics
 from kpay_http.settings import BadSetting, Settings, shown_url
 from kpay_http.system import Limiter, System
+
+log: Any = structlog.get_logger("kpay")
 
 # Of the contract: 100 requests a second, burst 200.
 BURST_FACTOR = 2
@@ -96,7 +106,9 @@ async def check_migrated(settings: Settings) -> None:
 
 
 @asynccontextmanager
-async def open_kpay(settings: Settings, secret: bytes) -> AsyncGenerator[tuple[Kpay, SqlStore]]:
+async def open_kpay(
+    settings: Settings, secret: bytes, *, wake: Wake = wake_nobody
+) -> AsyncGenerator[tuple[Kpay, SqlStore]]:
     """Open the core on its database, with the sandbox as the processor of test mode."""
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(SqlStore(settings.database_url))
@@ -108,6 +120,7 @@ async def open_kpay(settings: Settings, secret: bytes) -> AsyncGenerator[tuple[K
             clock=clock,
             ids=SystemIds(),
             keyring=keyring_of(settings, secret),
+            wake=wake,
             local_webhooks=settings.allow_local_webhooks,
         )
         yield kpay, store
@@ -126,10 +139,66 @@ def limiter_of(settings: Settings, metrics: Metrics) -> Limiter | None:
 
 
 @asynccontextmanager
-async def open_system(settings: Settings, secret: bytes) -> AsyncGenerator[System]:
-    """Open everything that a server serves with; closing waits for the work that was begun."""
+async def open_sender(*, local: bool, metrics: Metrics | None = None) -> AsyncGenerator[Sender]:
+    """Open what posts to merchants' servers; `local` admits the own machine."""
+
+    def count(reply: Reply) -> None:
+        if metrics is not None:
+            metrics.count_attempt(reply.failure or "arrived")
+
+    async with Sender(local=local, on_reply=count) as sender:
+        yield sender
+
+
+@asynccontextmanager
+async def open_drain(settings: Settings, metrics: Metrics) -> AsyncGenerator[Drain]:
+    """Open the loop that delivers, which with a broker is woken by kicks."""
+
+    def note(failure: Exception) -> None:
+        metrics.count_drain_failure()
+        log.error("delivering was begun anew", reason=type(failure).__name__, text=str(failure))
+
+    async with open_sender(local=settings.allow_local_webhooks, metrics=metrics) as sender:
+        drain = Drain(sender, on_failure=note)
+        kicked: Kicked | None = None
+        if settings.broker_url is not None:
+            kicked = Kicked(open_broker(settings.broker_url), drain.wake, loop=asyncio.get_running_loop())
+            kicked.start()
+        try:
+            yield drain
+        finally:
+            if kicked is not None:
+                await asyncio.to_thread(kicked.stop)
+
+
+@asynccontextmanager
+async def open_kicker(broker_url: str, metrics: Metrics) -> AsyncGenerator[Kicker]:
+    """Open what tells the workers, through the broker, that there is something to deliver."""
+    kicker = Kicker(open_broker(broker_url), on_failure=lambda _: metrics.count_kick_failure())
+    kicker.start()
+    try:
+        yield kicker
+    finally:
+        await asyncio.to_thread(kicker.stop)
+
+
+@asynccontextmanager
+async def open_system(settings: Settings, secret: bytes, *, working: bool) -> AsyncGenerator[System]:
+    """
+    Open everything that a process serves or works with; closing waits for the work that was begun.
+
+    One that is not `working` leaves delivering to workers, whom it kicks through the broker.
+    """
     metrics = Metrics()
-    async with open_kpay(settings, secret) as (kpay, store):
+    async with AsyncExitStack() as stack:
+        drain: Drain | None = None
+        wake: Wake = wake_nobody
+        if working:
+            drain = await stack.enter_async_context(open_drain(settings, metrics))
+            wake = drain.wake
+        elif settings.broker_url is not None:
+            wake = await stack.enter_async_context(open_kicker(settings.broker_url, metrics))
+        kpay, store = await stack.enter_async_context(open_kpay(settings, secret, wake=wake))
 
         async def ready() -> bool:
             try:
@@ -144,6 +213,7 @@ async def open_system(settings: Settings, secret: bytes) -> AsyncGenerator[Syste
             metrics=metrics,
             ready=ready,
             limiter=limiter,
+            deliver=None if drain is None else lambda: drain.run(kpay),
         )
         try:
             yield system

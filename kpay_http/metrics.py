@@ -35,6 +35,23 @@ class Metrics:
             registry=self.registry,
         )
 
+        self._attempts = Counter(
+            "kpay_delivery_attempts",
+            "Attempts to deliver an event, by what came of them.",
+            ("outcome",),
+            registry=self.registry,
+        )
+        self._drain_failures = Counter(
+            "kpay_drain_failures",
+            "Rounds of delivering that ended in an error and were begun anew.",
+            registry=self.registry,
+        )
+        self._kick_failures = Counter(
+            "kpay_kick_failures",
+            "Hints to the workers that the broker did not take; they look by themselves.",
+            registry=self.registry,
+        )
+
     def count_request(self, method: str, route: str, status: int, seconds: float) -> None:
         series = self._series.get((method, route, status))
         if series is None:
@@ -51,6 +68,15 @@ class Metrics:
 
     def count_limiter_failure(self) -> None:
         self._limiter_failures.inc()
+
+    def count_attempt(self, outcome: str) -> None:
+        self._attempts.labels(outcome).inc()
+
+    def count_drain_failure(self) -> None:
+        self._drain_failures.inc()
+
+    def count_kick_failure(self) -> None:
+        self._kick_failures.inc()
 
     def text(self) -> bytes:
         """Return everything in the Prometheus text format."""

@@ -12,8 +12,8 @@ import uvicorn
 from kpay_http.app import create_app
 from kpay_http.deadlines import DeadlineProtocol
 from kpay_http.settings import Settings
-from kpay_http.sweeping import sweep_for_ever
 from kpay_http.system import DRAIN_SECONDS, System
+from kpay_http.working import work_for_ever
 
 # A kept-alive connection costs a file handle; clients that send every few seconds keep theirs.
 KEEP_ALIVE_SECONDS = 30
@@ -28,7 +28,7 @@ class Server(uvicorn.Server):
 
 
 async def serve(
-    system: System, settings: Settings, *, sweeping: bool, on_start: Callable[[int], None] = lambda _: None
+    system: System, settings: Settings, *, working: bool, on_start: Callable[[int], None] = lambda _: None
 ) -> None:
     """
     Serve until SIGINT or SIGTERM, then finish the requests in flight; a second signal stops at once.
@@ -39,7 +39,7 @@ async def serve(
     # What was imported lives as long as the process; the collector need not walk through it again and again.
     gc.collect()
     gc.freeze()
-    async with beside(sweep_for_ever(system) if sweeping else None):
+    async with beside(work_for_ever(system) if working else None):
         with stopping_signals(lambda: stop(server)):
             started = asyncio.create_task(tell_when_started(server, on_start))
             await server.serve()
@@ -106,9 +106,12 @@ async def tell_when_started(server: Server, on_start: Callable[[int], None]) -> 
     on_start(server.servers[0].sockets[0].getsockname()[1])
 
 
-async def until_signalled(work: Coroutine[Any, Any, None]) -> None:
-    """Run some work until SIGINT or SIGTERM."""
+async def until_signalled(
+    work: Coroutine[Any, Any, None], *, on_start: Callable[[], None] = lambda: None
+) -> None:
+    """Run some work until SIGINT or SIGTERM. `on_start` is called once they are listened to."""
     ended = asyncio.Event()
     async with beside(work):
         with stopping_signals(ended.set):
+            on_start()
             await ended.wait()

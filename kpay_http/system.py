@@ -45,11 +45,14 @@ class System:
         metrics: Metrics,
         ready: Callable[[], Awaitable[bool]],
         limiter: Limiter | None = None,
+        deliver: Callable[[], Coroutine[Any, Any, None]] | None = None,
     ) -> None:
         self.kpay = kpay
         self.metrics = metrics
         self.ready = ready
         self.limiter = limiter
+        # Delivers for ever, in a process that does.
+        self.deliver = deliver
         self._begun: set[asyncio.Task[Any]] = set()
 
     async def finish(self, work: Coroutine[Any, Any, T]) -> T:

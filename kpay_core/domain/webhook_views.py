@@ -1,6 +1,6 @@
 """The wire shapes of events, endpoints and deliveries, beside those of `views`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -22,7 +22,7 @@ class EventData(msgspec.Struct, kw_only=True):
 
 
 class RequestView(msgspec.Struct, kw_only=True):
-    """The request that made something happen; all null for what happens by itself."""
+    """The request that made something happen; its id is null for what happens by itself."""
 
     id: Annotated[str, Meta(description="The `Request-Id` of the request.")] | None
     idempotency_key: str | None
@@ -162,3 +162,17 @@ def view_delivery(delivery: Delivery, attempts: Sequence[Attempt]) -> DeliveryVi
         livemode=delivery.livemode,
         created_at=time(delivery.created_at),
     )
+
+
+def view_deliveries(
+    endpoint: str, page: Page[Delivery], attempts: Mapping[str, Sequence[Attempt]]
+) -> ListView[DeliveryView]:
+    """Show a page of an endpoint's deliveries; `attempts` are by delivery."""
+    data = [view_delivery(delivery, attempts.get(delivery.id, ())) for delivery in page.data]
+    return ListView(url=f"/v1/webhook_endpoints/{endpoint}/deliveries", data=data, has_more=page.has_more)
+
+
+def view_resent(event: str, deliveries: Sequence[Delivery]) -> ListView[DeliveryView]:
+    """Show the deliveries that an event has just been given, all of them."""
+    data = [view_delivery(delivery, ()) for delivery in deliveries]
+    return ListView(url=f"/v1/events/{event}/resend", data=data, has_more=False)

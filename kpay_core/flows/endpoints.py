@@ -171,8 +171,12 @@ async def _reseal(ports: Ports, endpoint: Endpoint) -> bool:
 
 
 def _make_secret(ports: Ports) -> str:
-    random = ports.ids.random_bytes(endpoints.SECRET_BYTES)
-    return endpoints.SECRET_PREFIX + urlsafe_b64encode(random).decode().rstrip("=")
+    return write_secret(ports.ids.random_bytes(endpoints.SECRET_BYTES))
+
+
+def write_secret(raw: bytes) -> str:
+    """Write 32 bytes as a signing secret."""
+    return endpoints.SECRET_PREFIX + urlsafe_b64encode(raw).decode().rstrip("=")
 
 
 def seal(ports: Ports, endpoint: str, secret: str) -> str:

@@ -49,6 +49,7 @@ async def resend_event(ports: Ports, scope: Scope, id: str, body: object) -> Seq
             raise Invalid({"endpoint": ["disabled"]}, code="endpoint_disabled")
         wanted = [endpoint.id]
     deliveries = [make_delivery(ports, event, endpoint) for endpoint in wanted]
-    await commit(ports, *deliveries)
-    wake(ports, deliveries)
+    if deliveries:
+        await commit(ports, *deliveries)
+        wake(ports, deliveries)
     return deliveries

@@ -8,17 +8,18 @@ Any number of processes may look and serve at once: a lane has one holder, and e
 bumps the lane. A crash costs the attempts that were on their way, which are made again once the lease has lapsed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 import msgspec
 
 from kpay_core.commit import Conflict, Record, Unavailable, Unknown
-from kpay_core.domain import deliveries, endpoints, lanes, signing
+from kpay_core.domain import deliveries, endpoints, lanes
 from kpay_core.domain.deliveries import Delivery, Step
 from kpay_core.domain.endpoints import Endpoint, Status
 from kpay_core.domain.events import Event
 from kpay_core.domain.lanes import Claim, Lane
+from kpay_core.domain.posting import make_post
 from kpay_core.domain.sending import MAX_IN_FLIGHT, Failure, Post, Reply
 from kpay_core.flows.durably import commit
 from kpay_core.flows.endpoints import unseal
@@ -42,9 +43,6 @@ LISTEN_SECONDS = 1.0
 
 # Later than anything that is scheduled, and a time that every database can hold.
 EVER = timedelta(days=10_000)
-
-USER_AGENT = "K-Payments/1"
-EVENT_ID_HEADER = "K-Payments-Event-Id"
 
 INTERRUPTED = Reply(key="", status=None, failure=Failure.INTERRUPTED, answer="", milliseconds=0)
 
@@ -76,12 +74,15 @@ async def _with_fresh(ports: Ports, now: datetime) -> list[str]:
     return found
 
 
-async def serve_endpoint(ports: Ports, endpoint: str, courier: Courier) -> int:
+async def serve_endpoint(
+    ports: Ports, endpoint: str, courier: Courier, *, stop: Callable[[], bool] = lambda: False
+) -> int:
     """
     Send what is due to one endpoint, up to 8 at a time, and return how many attempts were made.
 
     Returns when nothing is due any more, when somebody else holds the endpoint's lane, or after 20 seconds with a
-    backlog, so that others get their turn. `courier` must not be shared with another call.
+    backlog, so that others get their turn. Starts nothing more once `stop` says so. `courier` must not be shared
+    with another call.
     """
     lane = await ports.store.get(Lane, endpoint)
     held = await ports.store.get(Endpoint, endpoint)
@@ -90,7 +91,7 @@ async def serve_endpoint(ports: Ports, endpoint: str, courier: Courier) -> int:
         return 0
     if held.status is Status.DISABLED and lane.due_at is not None and not lanes.is_due(lane, now=now):
         return 0
-    shift = Shift(ports, courier, held, lane, now=now)
+    shift = Shift(ports, courier, held, lane, stop=stop, now=now)
     await shift.work()
     return shift.attempts
 
@@ -112,12 +113,20 @@ class Shift:
     """
 
     def __init__(
-        self, ports: Ports, courier: Courier, endpoint: Endpoint, lane: Lane, *, now: datetime
+        self,
+        ports: Ports,
+        courier: Courier,
+        endpoint: Endpoint,
+        lane: Lane,
+        *,
+        stop: Callable[[], bool],
+        now: datetime,
     ) -> None:
         self.ports = ports
         self.courier = courier
         self.endpoint = endpoint
         self.lane = lane
+        self.stop = stop
         self.holder = ports.ids.random_bytes(8).hex()
         self.ends_at = now + lanes.TURN
         self.attempts = 0
@@ -193,7 +202,7 @@ class Shift:
 
     async def _plan_starts(self, plan: Plan, now: datetime) -> None:
         """Choose those that are due, up to the room there is; one that keeps killing its workers counts as missed."""
-        if now >= self.ends_at:
+        if now >= self.ends_at or self.stop():
             return
         if not self.queue and self.more:
             await self._read_queue(now)
@@ -283,20 +292,17 @@ class Shift:
             return []
         ids = tuple(delivery.event for delivery in starting)
         found = await self.ports.store.find(Query(kind=Event, where=(("id", "in", ids),), limit=len(ids)))
-        bodies = {event.id: event.body.encode() for event in found}
+        bodies = {event.id: event.body for event in found}
         now = self.ports.clock.now()
         secrets = [self._secret(sealed) for sealed in endpoints.secrets_in_force(self.endpoint, now=now)]
         return [
-            Post(
+            make_post(
                 key=delivery.id,
                 url=self.endpoint.url,
-                headers={
-                    "Content-Type": "application/json",
-                    "User-Agent": USER_AGENT,
-                    signing.HEADER: signing.sign(bodies[delivery.event], secrets=secrets, now=now),
-                    EVENT_ID_HEADER: delivery.event,
-                },
+                event=delivery.event,
                 body=bodies[delivery.event],
+                secrets=secrets,
+                now=now,
             )
             for delivery in starting
         ]

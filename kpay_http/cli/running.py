@@ -18,7 +18,7 @@ from kpay_http.docs import document
 from kpay_http.server import serve as serve_until_stopped
 from kpay_http.server import until_signalled
 from kpay_http.settings import read_settings
-from kpay_http.sweeping import sweep_for_ever
+from kpay_http.working import work_for_ever
 
 host_option = click.option("--host", help="Address to listen on.  [KPAY_HOST, else 127.0.0.1]")
 port_option = click.option("--port", type=click.IntRange(0, 65535), help="Port.  [KPAY_PORT, else 8000]")
@@ -52,13 +52,13 @@ def dev(host: str | None, port: int | None) -> None:
 
     async def work() -> None:
         await compose.migrate_all(settings)
-        async with compose.open_system(settings, secret) as system:
+        async with compose.open_system(settings, secret, working=True) as system:
             demo = await system.kpay.ensure_demo_merchant()
 
             def on_start(port: int) -> None:
                 introduce(demo, f"http://{settings.host}:{port}")
 
-            await serve_until_stopped(system, settings, sweeping=True, on_start=on_start)
+            await serve_until_stopped(system, settings, working=True, on_start=on_start)
 
     run(work())
 
@@ -91,30 +91,34 @@ def serve(host: str | None, port: int | None) -> None:
 
     async def work() -> None:
         await compose.check_migrated(settings)
-        async with compose.open_system(settings, secret) as system:
+        working = settings.broker_url is None
+        async with compose.open_system(settings, secret, working=working) as system:
             log.warning("no live processor is configured: POST /v1/charges answers 503 in live mode")
-            sweeping = settings.broker_url is None
 
             def on_start(port: int) -> None:
-                log.info("serving", host=settings.host, port=port, sweeping=sweeping)
+                log.info("serving", host=settings.host, port=port, working=working)
 
-            await serve_until_stopped(system, settings, sweeping=sweeping, on_start=on_start)
+            await serve_until_stopped(system, settings, working=working, on_start=on_start)
 
     run(work())
 
 
 @click.command()
 def worker() -> None:
-    """What happens without a request: unfinished charges and refunds are resolved. Any number may run."""
+    """
+    What goes on without a request: events are delivered, unfinished charges and refunds resolved.
+
+    Any number may run. With KPAY_BROKER_URL they learn of new events through Redis or RabbitMQ; without it, and while
+    the broker is away, they look once a second.
+    """
     settings = read_settings()
     logs.configure(settings.log_format)
     secret = compose.secret_of(settings, make=False)
 
     async def work() -> None:
         await compose.check_migrated(settings)
-        async with compose.open_system(settings, secret) as system:
-            log.info("working")
-            await until_signalled(sweep_for_ever(system))
+        async with compose.open_system(settings, secret, working=True) as system:
+            await until_signalled(work_for_ever(system), on_start=lambda: log.info("working"))
 
     run(work())
 

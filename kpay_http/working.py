@@ -1,4 +1,4 @@
-"""The loop that sweeps: beside the API in one process, or in a worker of its own."""
+"""What goes on without a request, beside the API in one process or in workers of its own: sweeping and delivering."""
 
 import asyncio
 from typing import Any
@@ -16,6 +16,14 @@ log: Any = structlog.get_logger("kpay.sweeper")
 
 # A network that hangs holds each look for up to 30 s, so one sweeper alone would fall behind.
 SWEEPERS = 8
+
+
+async def work_for_ever(system: System) -> None:
+    """Sweep and deliver until cancelled; what is on its way to a merchant's server then is seen to its end."""
+    async with asyncio.TaskGroup() as work:
+        work.create_task(sweep_for_ever(system))
+        if system.deliver is not None:
+            work.create_task(system.deliver())
 
 
 async def sweep_for_ever(system: System) -> None:

@@ -1,0 +1,134 @@
+"""
+The drain loop: looks for endpoints that something is due for, and serves each in a task of its own.
+
+It runs in the API's process, or in as many workers as there are. It is woken by hints, and looks by itself once a
+second: so losing every hint costs a second, and never a delivery.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Protocol
+
+from kpay_core import Kpay
+from kpay_core.commit import Unavailable
+from kpay_core.domain.sending import DEADLINE_SECONDS
+from kpay_core.ports import Courier
+
+# How often it looks by itself.
+LOOK_SECONDS = 1.0
+
+# Endpoints served at a time. Each may have 8 requests on their way, and none of them holds another up.
+MAX_SERVED = 1000
+
+# Hints kept while all places are taken; what is not kept is found by looking.
+MAX_HINTS = 10_000
+
+# How long it may take to stop: the longest attempt, and the commit of what came of it.
+STOP_SECONDS = DEADLINE_SECONDS + 10
+
+
+class Couriers(Protocol):
+    """Where couriers come from; each serves one endpoint at a time."""
+
+    def courier(self) -> Courier: ...
+
+
+class Drain:
+    """
+    Serves whatever is due, for ever, in the running event loop.
+
+    `wake` may be called before it runs and after. `on_failure` is told of what kept a round, or the serving of an
+    endpoint, from its end; it goes on by itself.
+    """
+
+    def __init__(self, couriers: Couriers, *, on_failure: Callable[[Exception], None]) -> None:
+        self._couriers = couriers
+        self._on_failure = on_failure
+        self._hints: dict[str, None] = {}
+        self._woken = asyncio.Event()
+        # Whom we serve, and those of them that got a hint meanwhile.
+        self._served: dict[str, Courier] = {}
+        self._again: set[str] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._stopping = False
+
+    def wake(self, endpoints: Sequence[str]) -> None:
+        """Take a hint."""
+        if len(self._hints) < MAX_HINTS:
+            self._hints.update(dict.fromkeys(endpoints))
+            self._woken.set()
+
+    async def run(self, kpay: Kpay) -> None:
+        """
+        Serve until cancelled; then nothing more is started, and what is on its way is seen to its end.
+
+        That takes 15 seconds and a little at most.
+        """
+        looked_at = float("-inf")
+        try:
+            while True:
+                for endpoint in self._take_hints():
+                    self._serve(kpay, endpoint, hinted=True)
+                if time.monotonic() - looked_at >= LOOK_SECONDS:
+                    looked_at = time.monotonic()
+                    await self._look(kpay)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(looked_at + LOOK_SECONDS - time.monotonic()):
+                        await self._woken.wait()
+        finally:
+            await self._stop()
+
+    async def _look(self, kpay: Kpay) -> None:
+        try:
+            for endpoint in await kpay.endpoints_due():
+                self._serve(kpay, endpoint, hinted=False)
+        except Exception as failure:  # noqa: BLE001 - whatever it is, the next look comes in a second
+            self._on_failure(failure)
+
+    def _take_hints(self) -> list[str]:
+        self._woken.clear()
+        free = MAX_SERVED - len(self._tasks)
+        taken = list(self._hints)[: max(free, 0)]
+        for endpoint in taken:
+            del self._hints[endpoint]
+        return taken
+
+    def _serve(self, kpay: Kpay, endpoint: str, *, hinted: bool) -> None:
+        courier = self._served.get(endpoint)
+        if courier is not None:
+            courier.nudge()
+            if hinted:
+                self._again.add(endpoint)
+        elif len(self._tasks) < MAX_SERVED:
+            task = asyncio.create_task(self._keep_serving(kpay, endpoint), name=f"serve {endpoint}")
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _keep_serving(self, kpay: Kpay, endpoint: str) -> None:
+        """Serve an endpoint, and again where a hint came when it might not have been seen any more."""
+        self._served[endpoint] = self._couriers.courier()
+        try:
+            while True:
+                self._again.discard(endpoint)
+                await kpay.serve_endpoint(endpoint, self._served[endpoint], stop=lambda: self._stopping)
+                if endpoint not in self._again or self._stopping:
+                    return
+        except Unavailable:
+            # The next look finds out, and says so once for all.
+            return
+        except Exception as failure:  # noqa: BLE001 - whatever it is, others are served, and this one tried again
+            self._on_failure(failure)
+        finally:
+            del self._served[endpoint]
+            self._again.discard(endpoint)
+
+    async def _stop(self) -> None:
+        self._stopping = True
+        for courier in self._served.values():
+            courier.nudge()
+        if self._tasks:
+            _, late = await asyncio.wait(self._tasks, timeout=STOP_SECONDS)
+            for task in late:
+                task.cancel()
