@@ -10,9 +10,9 @@ from typing import Any
 
 import msgspec
 
-from benchmarks import databases, growth, memory, ratios, report
+from benchmarks import databases, deliveries, growth, memory, ratios, report
 from benchmarks.processes import Failed
-from tests.backends import Missing, postgres
+from tests.backends import Missing, postgres, redis
 
 
 def read_arguments(arguments: list[str]) -> argparse.Namespace:
@@ -20,13 +20,15 @@ def read_arguments(arguments: list[str]) -> argparse.Namespace:
         return [int(part) for part in text.split(",")]
 
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="How fast K-Payments is.")
-    parser.add_argument("what", nargs="?", choices=["ratios", "growth", "memory"], default="ratios")
+    parser.add_argument(
+        "what", nargs="?", choices=["ratios", "growth", "memory", "deliveries"], default="ratios"
+    )
     parser.add_argument("--database", choices=["sqlite", "postgres", "both"], default="both")
     parser.add_argument(
         "--clients", type=numbers, default=[1, 16, 64], metavar="N,N", help="for ratios: 1,16,64"
     )
     parser.add_argument("--seconds", type=float, default=4.0, help="for ratios: of each measurement (4)")
-    parser.add_argument("--rounds", type=int, help="ratios 3, growth 7")
+    parser.add_argument("--rounds", type=int, help="ratios and deliveries 3, growth 7")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every single result there, too")
     parser.add_argument(
         "--quick", action="store_true", help="see that it works; the figures are worth little"
@@ -79,6 +81,17 @@ def measure(options: argparse.Namespace, names: list[str], server: str | None) -
             charges = 10_000 if quick else 100_000
             held = [memory.go(name, url, charges=charges, tell=tell) for name, url in where]
             return held, report.show_memory(held)
+        case "deliveries":
+            with ExitStack() as stack:
+                try:
+                    broker = stack.enter_context(redis())
+                except Missing as missing:
+                    tell(f"without Redis: {missing}")
+                    broker = None
+                told = deliveries.go(
+                    server, broker, quick=quick, rounds=options.rounds or (1 if quick else 3), tell=tell
+                )
+            return told, report.show_deliveries(told)
         case _:
             rounds = options.rounds or (1 if quick else 3)
             with ratios.line_up(names, server, 1.0 if quick else options.seconds) as lines:

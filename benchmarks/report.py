@@ -8,7 +8,8 @@ import statistics
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 
-from benchmarks import growth, memory, ratios
+from benchmarks import deliveries, growth, memory, ratios
+from benchmarks.deliveries import Drained, Found
 from benchmarks.growth import Grown
 from benchmarks.load import Result
 from benchmarks.memory import Memory
@@ -136,6 +137,77 @@ def show_growth(grown: Sequence[Grown], sizes: tuple[int, int]) -> str:
         )
     small, large = (f"p50 ms at {size:,}" for size in sizes)
     return table(["", small, large, "ratio", "ratio of processor time", f"at most {growth.MOST}"], rows)
+
+
+def show_deliveries(found: Found) -> str:
+    """Set what was measured of deliveries: by wall clock, and by processor time, which is what a core carries."""
+    groups: dict[str, list[Drained]] = {}
+    for each in found.drained:
+        groups.setdefault(each.name, []).append(each)
+    drained: list[list[str]] = []
+    for name, rounds in groups.items():
+        by_time = statistics.median(it.bare.cpu_us / it.cpu_us for it in rounds if it.bare)
+        cells = [
+            f"{statistics.median(it.rate for it in rounds):,.0f}",
+            f"{statistics.median(it.rate / it.bare.rate for it in rounds if it.bare):.2f}",
+            f"{statistics.median(it.cpu_us for it in rounds):,.0f}",
+            f"{statistics.median(it.bare.cpu_us for it in rounds if it.bare):,.0f}",
+            f"{by_time:.2f}",
+            f"{max(it.memory_mib for it in rounds):.0f}",
+        ]
+        verdict = "reached" if by_time >= deliveries.LEAST_RATIO else "FALLS SHORT"
+        drained.append([name, *cells, f"{deliveries.LEAST_RATIO:.2f}", verdict])
+    heads = [
+        "deliveries",
+        "a second",
+        "of bare",
+        "worker µs",
+        "bare µs",
+        "by worker time",
+        "MiB",
+        "least",
+        "",
+    ]
+    parts = [table(heads, drained)]
+    late = [
+        [
+            each.name,
+            f"{each.rate:,.0f}",
+            f"{each.events:,}",
+            f"{each.p50_ms:,.0f}",
+            f"{each.p99_ms:,.0f}",
+            f"{deliveries.most_p99(each.name):,.0f}",
+            "reached" if each.p99_ms <= deliveries.most_p99(each.name) else "FALLS SHORT",
+        ]
+        for each in found.delays
+    ]
+    parts.append(table(["commit to receipt", "a second", "events", "p50 ms", "p99 ms", "most", ""], late))
+    dear = [
+        [
+            each.name,
+            f"{each.without_us:,.0f}",
+            f"{each.with_us:,.0f}",
+            f"{each.with_us / each.without_us:.2f}",
+            f"{deliveries.MOST_COST:.2f}",
+            "reached" if each.with_us <= each.without_us * deliveries.MOST_COST else "FALLS SHORT",
+        ]
+        for each in found.costs
+    ]
+    heads = ["server µs of a charge", "no endpoint", "an endpoint", "ratio", "most", ""]
+    parts += [table(heads, dear)] if dear else []
+    if found.backlogs:
+        first = found.backlogs[0].drained.rate
+        rows = [
+            [
+                f"{each.waiting:,} waiting",
+                f"{each.drained.rate:,.0f}",
+                f"{each.drained.rate / first:.2f}",
+                "reached" if each.drained.rate >= first * deliveries.LEAST_OF_SMALL else "FALLS SHORT",
+            ]
+            for each in found.backlogs
+        ]
+        parts.append(table(["backlog", "a second", f"least {deliveries.LEAST_OF_SMALL:.2f}", ""], rows))
+    return "\n\n".join(parts)
 
 
 def show_memory(measured: Sequence[Memory]) -> str:
