@@ -2,8 +2,9 @@
 The peer of PostgreSQL's own tools: the rows of a charge in two transactions, sent by pgbench as fast as it can.
 
 What it writes is what K-Payments writes: the real tables with all their checks and indexes, a charge and its
-idempotency key first, both again with the outcome and the answer. What it leaves out: the sandbox's journal, which
-stands for another company's database; looking the keys up; and everything that makes these bytes out of a request.
+idempotency key first, both again with the outcome and the answer, and the event that tells of it. What it leaves out:
+the sandbox's journal, which stands for another company's database; looking the keys up; and everything that makes
+these bytes out of a request.
 """
 
 import asyncio
@@ -54,11 +55,14 @@ UPDATE charges SET version = 2, status = 'succeeded', look_at = NULL
 WHERE id = '01941f29-7c00-7' || lpad((:id)::bigint::text, 21, '0') AND version = 1;
 UPDATE idempotency_keys SET version = 2, state = 'answered', outcome = 'created', answer = :answer
 WHERE id = :scope || (:id)::bigint::text AND version = 1;
+INSERT INTO events (id, merchant, livemode, type, body, created_at) VALUES (
+    'evt_01941f297c007' || lpad((:id)::bigint::text, 19, '0'), :merchant, false, 'charge.succeeded', :event, now()
+);
 COMMIT;
 """
 
 # The tables that the script writes, and those that hold what is there before a charge, or is no part of it.
-WRITTEN = {"charges", "idempotency_keys"}
+WRITTEN = {"charges", "idempotency_keys", "events"}
 BESIDE = {"merchants", "api_keys", "alembic_version", "sandbox_journal"}
 
 
@@ -108,6 +112,7 @@ class Pgbench(msgspec.Struct, kw_only=True):
             "description": CHARGE["description"],
             "fingerprint": shown["source"]["fingerprint"],
             "answer": self.answer,
+            "event": json.dumps({"id": "evt_" + 32 * "0", "object": "event", "data": {"object": shown}}),
         }
         for name, value in values.items():
             yield f"--define={name}={value}"
