@@ -213,7 +213,7 @@ def _find(
         select(table.c.id, literal_column(record, Text))
         .select_from(table)
         .where(*conditions)
-        .order_by(first, then)
+        .order_by(*([first] if by is key else [first, then]))
     )
     compiled = statement.limit(bindparam("most")).compile(dialect=dialect)
     return compiled.string, compiled.positiontup or (), compiled.params

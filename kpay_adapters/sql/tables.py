@@ -67,12 +67,10 @@ def flag(name: str) -> Column[Any]:
     return Column(name, Boolean(create_constraint=True, name=name), nullable=False)
 
 
-def due_index(
-    table: str, *, name: str = "due", by: str = "look_at", then: str = "id", while_set: str = "look_at"
-) -> Index:
-    """Make the index that finds what is due. It holds only the few rows that somebody must still look at."""
-    unfinished = column(while_set).is_not(None)
-    return Index(f"{table}_{name}", by, then, postgresql_where=unfinished, sqlite_where=unfinished)
+def index_while(set: str, name: str, *columns: str) -> Index:
+    """Make an index of the rows in which a column is set: the few that somebody must still look at."""
+    unfinished = column(set).is_not(None)
+    return Index(name, *columns, postgresql_where=unfinished, sqlite_where=unfinished)
 
 
 MERCHANTS = Table(
@@ -142,7 +140,7 @@ CHARGES = Table(
     Index("charges_of_merchant", "merchant", "livemode", "id"),
     Index("charges_by_status", "merchant", "livemode", "status", "id"),
     Index("charges_by_time", "merchant", "livemode", "created_at"),
-    due_index("charges"),
+    index_while("look_at", "charges_due", "look_at", "id"),
 )
 
 REFUNDS = Table(
@@ -171,7 +169,7 @@ REFUNDS = Table(
     check("looks", "looks >= 0"),
     Index("refunds_of_merchant", "merchant", "livemode", "id"),
     Index("refunds_of_charge", "charge", "id"),
-    due_index("refunds"),
+    index_while("look_at", "refunds_due", "look_at", "id"),
 )
 
 IDEMPOTENCY_KEYS = Table(
@@ -244,7 +242,7 @@ LANES = Table(
     ForeignKeyConstraint(["id"], ["webhook_endpoints.id"]),
     # A lease always lapses.
     check("lease", "holder IS NULL OR due_at IS NOT NULL"),
-    due_index("webhook_lanes", by="due_at", then="id", while_set="due_at"),
+    index_while("due_at", "webhook_lanes_due", "due_at", "id"),
 )
 
 DELIVERIES = Table(
@@ -273,11 +271,9 @@ DELIVERIES = Table(
     # The list of an endpoint's deliveries, newest first.
     Index("webhook_deliveries_of_endpoint", "endpoint", "id"),
     # What nobody has attempted yet, by endpoint; what is due next at an endpoint; what expires next there.
-    due_index("webhook_deliveries", name="fresh", by="endpoint", then="id", while_set="fresh_at"),
-    due_index("webhook_deliveries", by="endpoint", then="next_attempt_at", while_set="next_attempt_at"),
-    due_index(
-        "webhook_deliveries", name="expiring", by="endpoint", then="expires_at", while_set="next_attempt_at"
-    ),
+    index_while("fresh_at", "webhook_deliveries_fresh", "endpoint", "id"),
+    index_while("next_attempt_at", "webhook_deliveries_due", "endpoint", "next_attempt_at", "id"),
+    index_while("next_attempt_at", "webhook_deliveries_expiring", "endpoint", "expires_at", "id"),
 )
 
 ATTEMPTS = Table(

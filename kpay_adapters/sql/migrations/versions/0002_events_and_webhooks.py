@@ -143,13 +143,13 @@ def upgrade() -> None:
     partial_index(
         "webhook_deliveries_due",
         "webhook_deliveries",
-        ["endpoint", "next_attempt_at"],
+        ["endpoint", "next_attempt_at", "id"],
         while_set="next_attempt_at",
     )
     partial_index(
         "webhook_deliveries_expiring",
         "webhook_deliveries",
-        ["endpoint", "expires_at"],
+        ["endpoint", "expires_at", "id"],
         while_set="next_attempt_at",
     )
     partial_index("webhook_deliveries_fresh", "webhook_deliveries", ["endpoint", "id"], while_set="fresh_at")
