@@ -15,9 +15,9 @@ from kpay_http.calls import AnyRequest
 from kpay_http.errors import Refusal, refuse, refuse_status
 from kpay_http.observing import Observer
 from kpay_http.system import System
-from kpay_http.v1 import charges, refunds
+from kpay_http.v1 import charges, events, refunds, webhook_endpoints
 
-V1_ROUTES = (*charges.ROUTES, *refunds.ROUTES)
+V1_ROUTES = (*charges.ROUTES, *refunds.ROUTES, *webhook_endpoints.ROUTES, *events.ROUTES)
 
 
 def create_app(system: System) -> ASGIApp:

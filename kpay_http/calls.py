@@ -5,7 +5,7 @@ The order is the contract's (section 4): size, authentication, rate limit, parse
 """
 
 from collections.abc import Coroutine
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import parse_qsl
 
 from litestar import Request, Response
@@ -28,6 +28,8 @@ MAX_PARAMETERS = 50
 
 AnyRequest = Request[Any, Any, Any]
 
+T = TypeVar("T")
+
 
 class Call:
     """A call that was let in: whose it is, and what it sent."""
@@ -42,6 +44,15 @@ class Call:
     def body(self) -> dict[str, object]:
         """Decode the body; raises `BadBody`."""
         return body.decode(self._raw, self._request.headers.get("content-type"))
+
+    def optional_body(self) -> dict[str, object]:
+        """Decode the body; an empty one is `{}`. Raises `BadBody`."""
+        return self.body() if self._raw else {}
+
+    @property
+    def request_id(self) -> str:
+        """The Request-Id of the response."""
+        return facts_of(self._request.scope).request_id
 
     @property
     def id(self) -> str:
@@ -59,13 +70,9 @@ class Call:
         """Return the query's parameters; one that is given twice comes as a list, which no reader takes."""
         return read_query(self._request.scope["query_string"])
 
-    async def finish(self, work: Coroutine[Any, Any, Answer]) -> Response[bytes]:
-        """Do the work to its end, also when the client hangs up, and answer with what came of it."""
-        answer = await self.system.finish(work)
-        headers = {"Idempotent-Replayed": "true"} if answer.replayed else {}
-        return Response(
-            answer.body.encode(), status_code=STATUS[answer.outcome], media_type=JSON, headers=headers
-        )
+    async def finish(self, work: Coroutine[Any, Any, T]) -> T:
+        """Do work that changes something to its end, also when the client hangs up."""
+        return await self.system.finish(work)
 
 
 async def admit(request: AnyRequest) -> Call:
@@ -116,6 +123,14 @@ def read_query(query: bytes) -> dict[str, object]:
     return found
 
 
-def show(view: object) -> Response[bytes]:
+def show(view: object, *, status: int = 200) -> Response[bytes]:
     """Answer with an object or a list."""
-    return Response(encode(view), media_type=JSON)
+    return Response(encode(view), status_code=status, media_type=JSON)
+
+
+def tell(answer: Answer) -> Response[bytes]:
+    """Answer with what came of a charge or a refund, now or when its key was first used."""
+    headers = {"Idempotent-Replayed": "true"} if answer.replayed else {}
+    return Response(
+        answer.body.encode(), status_code=STATUS[answer.outcome], media_type=JSON, headers=headers
+    )

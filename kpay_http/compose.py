@@ -2,7 +2,7 @@
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import Any
 
@@ -150,6 +150,25 @@ async def open_sender(*, local: bool, metrics: Metrics | None = None) -> AsyncGe
         yield sender
 
 
+class BrokerNews:
+    """Logs when the broker goes away and when it is back, one line each. `on_failure` is called each time."""
+
+    def __init__(self, *, on_failure: Callable[[], None] = lambda: None) -> None:
+        self._on_failure = on_failure
+        self._is_away = False
+
+    def __call__(self, failure: Exception | None) -> None:
+        if failure is not None:
+            self._on_failure()
+        if failure is not None and not self._is_away:
+            log.warning(
+                "the broker is away, so what is due is found by looking", reason=type(failure).__name__
+            )
+        if failure is None and self._is_away:
+            log.info("the broker is back")
+        self._is_away = failure is not None
+
+
 @asynccontextmanager
 async def open_drain(settings: Settings, metrics: Metrics) -> AsyncGenerator[Drain]:
     """Open the loop that delivers, which with a broker is woken by kicks."""
@@ -162,7 +181,12 @@ async def open_drain(settings: Settings, metrics: Metrics) -> AsyncGenerator[Dra
         drain = Drain(sender, on_failure=note)
         kicked: Kicked | None = None
         if settings.broker_url is not None:
-            kicked = Kicked(open_broker(settings.broker_url), drain.wake, loop=asyncio.get_running_loop())
+            kicked = Kicked(
+                open_broker(settings.broker_url),
+                drain.wake,
+                loop=asyncio.get_running_loop(),
+                on_contact=BrokerNews(),
+            )
             kicked.start()
         try:
             yield drain
@@ -174,7 +198,7 @@ async def open_drain(settings: Settings, metrics: Metrics) -> AsyncGenerator[Dra
 @asynccontextmanager
 async def open_kicker(broker_url: str, metrics: Metrics) -> AsyncGenerator[Kicker]:
     """Open what tells the workers, through the broker, that there is something to deliver."""
-    kicker = Kicker(open_broker(broker_url), on_failure=lambda _: metrics.count_kick_failure())
+    kicker = Kicker(open_broker(broker_url), on_contact=BrokerNews(on_failure=metrics.count_kick_failure))
     kicker.start()
     try:
         yield kicker

@@ -32,7 +32,8 @@ NOT_FOUND = "No such object: unknown, another merchant's or the other mode's."
 DECLINED = "The card was declined; the charge exists with status `failed`."
 IN_USE = "A request with this idempotency key is still being worked on."
 
-OUTCOMES = {200: "Found.", 201: "Created.", 202: "The outcome is not known yet; the charge is `processing`."}
+OUTCOMES = {200: "Done.", 201: "Created.", 202: "The outcome is not known yet; the charge is `processing`."}
+FOUND = "Found."
 
 ENVELOPE = {"schema": {"$ref": REF.format(name="Error")}}
 
@@ -44,13 +45,13 @@ def describe(framework: Litestar, *, version: str) -> dict[str, Any]:
     operations = sorted(operations_of(framework), key=lambda found: (found[1], found[0]))
     paths: dict[str, dict[str, Any]] = {}
     for method, path, operation in operations:
-        paths.setdefault(path, {})[method] = _operation(operation, path)
+        paths.setdefault(path, {})[method] = _operation(operation, method, path)
     return {
         "openapi": "3.1.0",
         "info": {
             "title": "K-Payments API",
             "version": version,
-            "summary": "Charges and refunds.",
+            "summary": "Charges, refunds, events and webhooks.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "security": [{"secretKey": []}],
@@ -79,7 +80,7 @@ def operations_of(framework: Litestar) -> list[tuple[str, str, Operation]]:
     return [each for each in found if each[0] != "options"]
 
 
-def _operation(operation: Operation, path: str) -> dict[str, Any]:
+def _operation(operation: Operation, method: str, path: str) -> dict[str, Any]:
     refusals = dict(COMMON_REFUSALS)
     if operation.body:
         refusals |= BODY_REFUSALS
@@ -89,8 +90,9 @@ def _operation(operation: Operation, path: str) -> dict[str, Any]:
         refusals[404] = NOT_FOUND
     if operation.idempotent:
         refusals[409] = IN_USE
+    outcomes = {**OUTCOMES, 200: FOUND} if method == "get" else OUTCOMES
     answers = {
-        str(status): _answer(OUTCOMES[status], {"schema": _schema_of(view)}, operation)
+        str(status): _answer(outcomes[status], {"schema": _schema_of(view)}, operation)
         for status, view in operation.answers.items()
     }
     errors = {str(status): _answer(text, ENVELOPE, None) for status, text in sorted(refusals.items())}
@@ -107,7 +109,10 @@ def _operation(operation: Operation, path: str) -> dict[str, Any]:
     }
     if operation.body:
         body = {"schema": _schema_of(operation.body)}
-        described["requestBody"] = {"required": True, "content": {"application/json": body}}
+        described["requestBody"] = {
+            "required": not operation.may_be_empty,
+            "content": {"application/json": body},
+        }
     return described
 
 
@@ -180,13 +185,25 @@ def _schemas(operations: Iterable[Operation]) -> dict[str, Any]:
 
 
 def _complete(schema: dict[str, Any]) -> dict[str, Any]:
-    """An answer has all its fields, also those that our own code may leave to a default."""
-    return {**schema, "required": list(schema["properties"])}
+    """
+    An answer has all its fields, also those that our own code may leave to a default.
+
+    One that may be unset has no default, and stays optional.
+    """
+    if "properties" not in schema:
+        return schema
+    required = [
+        name
+        for name, field in schema["properties"].items()
+        if name in schema["required"] or "default" in field
+    ]
+    return {**schema, "required": required}
 
 
 def _closed(schema: dict[str, Any], name: str) -> dict[str, Any]:
     """Requests with unknown fields are refused, and answers have none, so every object says so."""
-    return {**schema, "title": name, "additionalProperties": False}
+    closing = {"additionalProperties": False} if "properties" in schema else {}
+    return {**schema, "title": name, **closing}
 
 
 def _name(name: str) -> str:
@@ -206,6 +223,6 @@ def _shown(schema: Any) -> Any:
     if "$ref" in shown:
         shown["$ref"] = REF.format(name=_name(shown["$ref"].rpartition("/")[2]))
     if isinstance(shown.get("enum"), list):
-        # All our enums are texts, and some tools want to be told.
-        shown.setdefault("type", "string")
+        # Some tools want to be told.
+        shown.setdefault("type", "boolean" if shown["enum"] == [True] else "string")
     return shown

@@ -2,8 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 
-import msgspec
-
 from kpay_core.domain import deliveries
 from kpay_core.domain.deliveries import Attempt, Delivery
 from kpay_core.domain.pages import Page, PageParams, read_params
@@ -13,19 +11,13 @@ from kpay_core.flows.reading import list_page
 from kpay_core.ports import Ports
 from kpay_core.query import Query
 
-
-class AttemptsOf(msgspec.Struct, frozen=True, kw_only=True):
-    """The attempts of some deliveries, by delivery, in the order in which they were made."""
-
-    by_delivery: Mapping[str, Sequence[Attempt]]
-
-    def __getitem__(self, delivery: Delivery) -> Sequence[Attempt]:
-        return self.by_delivery.get(delivery.id, ())
+# By delivery, in the order in which they were made; one that was never attempted has no entry.
+Attempts = Mapping[str, Sequence[Attempt]]
 
 
 async def list_deliveries(
     ports: Ports, scope: Scope, endpoint: str, params: Mapping[str, object]
-) -> tuple[Page[Delivery], AttemptsOf]:
+) -> tuple[Page[Delivery], Attempts]:
     """
     Return a page of what went or is to go to an endpoint, newest first, with all attempts.
 
@@ -37,7 +29,7 @@ async def list_deliveries(
     return page, await attempts_of(ports, page.data)
 
 
-async def attempts_of(ports: Ports, of: Sequence[Delivery]) -> AttemptsOf:
+async def attempts_of(ports: Ports, of: Sequence[Delivery]) -> Attempts:
     """Return every attempt of some deliveries."""
     ids = tuple(id for delivery in of for id in deliveries.attempt_ids(delivery))
     found: Sequence[Attempt] = ()
@@ -46,4 +38,4 @@ async def attempts_of(ports: Ports, of: Sequence[Delivery]) -> AttemptsOf:
     by_delivery: dict[str, list[Attempt]] = {}
     for attempt in found:
         by_delivery.setdefault(attempt.delivery, []).append(attempt)
-    return AttemptsOf(by_delivery=by_delivery)
+    return by_delivery

@@ -17,7 +17,7 @@ SHORT_ID = 12
 
 @click.group()
 def keys() -> None:
-    """List, rotate and revoke a merchant's API keys."""
+    """A merchant's API keys: list, rotate, revoke. And the key that stored secrets are encrypted with."""
 
 
 def shown(key: ApiKey) -> dict[str, Any]:
@@ -81,3 +81,18 @@ def revoke(merchant: str, id: str, as_json: bool) -> None:
 
     revoked = with_kpay(work)
     print_json(shown(revoked)) if as_json else say(f"{revoked.hint} is revoked.")
+
+
+@keys.command()
+@as_json
+def reseal(as_json: bool) -> None:
+    """
+    Encrypt every endpoint's signing secret with the sealing key that is first now.
+
+    To replace a key, put the new one before it in KPAY_SEALING_KEYS, restart everything, run this, and take the old
+    one away.
+    """
+    count = with_kpay(lambda kpay: kpay.reseal_endpoints(), needs_secret=True)
+    print_json({"resealed": count}) if as_json else say(
+        f"Endpoints whose secrets were sealed again: {count}."
+    )

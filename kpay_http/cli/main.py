@@ -7,7 +7,8 @@ import click
 
 from kpay_core.commit import CommitFailed
 from kpay_core.domain.errors import Invalid, KpayError
-from kpay_http.cli import keys, merchants, running
+from kpay_core.ports import CannotUnseal
+from kpay_http.cli import events, keys, listen, merchants, running
 from kpay_http.compose import NotMigrated, Unreachable
 from kpay_http.settings import BadSetting
 
@@ -27,6 +28,8 @@ class Commands(click.Group):
             raise click.ClickException(wrong.message) from wrong
         except (NotMigrated, Unreachable) as wrong:
             raise click.ClickException(str(wrong)) from wrong
+        except CannotUnseal as wrong:
+            raise click.ClickException(f"A stored secret cannot be opened: {wrong}.") from wrong
         except CommitFailed as failed:
             raise click.ClickException(
                 f"The database cannot be reached or is not migrated: {failed}"
@@ -40,11 +43,11 @@ def commands() -> None:
     K-Payments: a payments API that anyone can run.
 
     Settings come from the environment: KPAY_DATABASE_URL, KPAY_HOST, KPAY_PORT, KPAY_BROKER_URL, KPAY_SECRET_KEY,
-    KPAY_RATE_LIMIT, KPAY_LOG_FORMAT.
+    KPAY_SEALING_KEYS, KPAY_ALLOW_LOCAL_WEBHOOKS, KPAY_RATE_LIMIT, KPAY_LOG_FORMAT.
     """
 
 
-for command in (*running.COMMANDS, merchants.merchants, keys.keys):
+for command in (*running.COMMANDS, merchants.merchants, keys.keys, events.events, listen.listen):
     commands.add_command(command)
 
 

@@ -10,7 +10,7 @@ from kpay_core.domain.views import (
     view_charge_with_refunds,
     view_charges,
 )
-from kpay_http.calls import AnyRequest, admit, show
+from kpay_http.calls import AnyRequest, admit, show, tell
 from kpay_http.operations import Operation
 
 
@@ -27,8 +27,10 @@ from kpay_http.operations import Operation
 )
 async def create_charge(request: AnyRequest) -> Response[bytes]:
     call = await admit(request)
-    work = call.kpay.create_charge(call.scope, call.body(), idempotency_key=call.idempotency_key())
-    return await call.finish(work)
+    work = call.kpay.create_charge(
+        call.scope, call.body(), idempotency_key=call.idempotency_key(), request_id=call.request_id
+    )
+    return tell(await call.finish(work))
 
 
 @get(

@@ -4,7 +4,7 @@ from litestar import Response, get, post
 
 from kpay_core.domain.refunds import NewRefund, RefundListParams
 from kpay_core.domain.views import ListView, RefundView, view_refund, view_refunds
-from kpay_http.calls import AnyRequest, admit, show
+from kpay_http.calls import AnyRequest, admit, show, tell
 from kpay_http.operations import Operation
 
 
@@ -21,8 +21,10 @@ from kpay_http.operations import Operation
 )
 async def create_refund(request: AnyRequest) -> Response[bytes]:
     call = await admit(request)
-    work = call.kpay.create_refund(call.scope, call.body(), idempotency_key=call.idempotency_key())
-    return await call.finish(work)
+    work = call.kpay.create_refund(
+        call.scope, call.body(), idempotency_key=call.idempotency_key(), request_id=call.request_id
+    )
+    return tell(await call.finish(work))
 
 
 @get(

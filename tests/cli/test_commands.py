@@ -33,7 +33,9 @@ def test_every_command_has_help_that_says_what_it_does(sqlite: Installation, wor
 def test_the_commands_of_the_contract_are_there(sqlite: Installation) -> None:
     there = {" ".join(words) for words in all_commands()}
     wanted = "dev, serve, worker, migrate, openapi, merchants create, merchants approve, merchants list"
-    wanted += ", keys list, keys rotate, keys revoke"
+    wanted += (
+        ", keys list, keys rotate, keys revoke, keys reseal, events list, events show, events resend, listen"
+    )
     assert set(wanted.split(", ")) <= there
     assert "kpay, version " in sqlite.command("--version").output
 
@@ -95,6 +97,13 @@ def test_merchants_list_shows_the_newest_first_and_no_keys(sqlite: Installation)
         (("merchants", "approve", "mer_unknown"), "Error: No such object.\n"),
         (("keys", "list", "--merchant", "mer_unknown"), "Error: No such object.\n"),
         (("keys", "rotate", "--merchant", "mer_unknown"), "Error: No such object.\n"),
+        (
+            ("events", "list"),
+            "Error: --merchant: required, since there is no demo merchant here\n",
+        ),
+        (("events", "list", "--merchant", "mer_unknown"), "Error: --merchant: no such merchant\n"),
+        (("events", "show", "evt_x", "--merchant", ""), "Error: --merchant: no such merchant\n"),
+        (("events", "resend", "evt_x", "--merchant", "mer_unknown"), "Error: --merchant: no such merchant\n"),
     ],
 )
 def test_what_cannot_be_done_ends_with_one_line(

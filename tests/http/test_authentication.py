@@ -6,7 +6,16 @@ from kpay_adapters.testing import CHARGE
 from kpay_core.domain.keys import ALPHABET, make_key
 from tests.http.world import Client, Merchant, World, error_of
 
-ROUTES = [("POST", "/v1/charges"), ("GET", "/v1/charges"), ("GET", "/v1/charges/x"), ("POST", "/v1/refunds")]
+ROUTES = [
+    ("POST", "/v1/charges"),
+    ("GET", "/v1/charges"),
+    ("GET", "/v1/charges/x"),
+    ("POST", "/v1/refunds"),
+    ("POST", "/v1/webhook_endpoints"),
+    ("PATCH", "/v1/webhook_endpoints/x"),
+    ("DELETE", "/v1/webhook_endpoints/x"),
+    ("GET", "/v1/events"),
+]
 
 
 def refused(client: Client, *headers: tuple[str, str] | tuple[bytes, bytes]) -> None:

@@ -13,6 +13,9 @@ REQUESTS: list[tuple[int, Callable[[Client], httpx.Response]]] = [
     (201, lambda c: c.charge()),
     (200, lambda c: c.get("/v1/charges")),
     (200, lambda c: c.get("/v1/refunds")),
+    (200, lambda c: c.get("/v1/events")),
+    (201, lambda c: c.register()),
+    (200, lambda c: c.delete(f"/v1/webhook_endpoints/{c.registered()['id']}")),
     (400, lambda c: c.charge(amount=1)),
     (401, lambda c: c.world.client().get("/v1/charges")),
     (402, lambda c: c.charge(number=DECLINES)),
@@ -46,8 +49,10 @@ def test_a_request_id_is_ours_whatever_the_client_sends(client: Client) -> None:
 
 
 def test_every_object_has_id_object_livemode_and_created_at(client: Client) -> None:
-    charge = client.charged()
-    for seen in (charge, client.refunded(charge["id"])):
+    endpoint, charge = client.registered(), client.charged()
+    lists = ("/v1/events", "/v1/webhook_endpoints", f"/v1/webhook_endpoints/{endpoint['id']}/deliveries")
+    found = [client.data(path)[0] for path in lists]
+    for seen in (charge, client.refunded(charge["id"]), endpoint, *found):
         assert {"id", "object", "livemode", "created_at"} <= seen.keys()
         assert type(seen["livemode"]) is bool
 
@@ -59,6 +64,8 @@ def test_created_at_is_rfc_3339_in_utc_with_z_and_milliseconds(client: Client, w
     refund = client.refunded(charge["id"])
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", refund["created_at"])
     assert datetime.fromisoformat(refund["created_at"]) == world.clock.now()
+    assert client.registered()["created_at"] == "2026-02-28T12:00:00.007Z"
+    assert client.data("/v1/events")[0]["created_at"] == "2026-02-28T12:00:00.007Z"
 
 
 def test_a_charges_id_is_a_uuid_a_refunds_has_a_prefix_and_both_sort_by_creation_time(
@@ -75,6 +82,24 @@ def test_a_charges_id_is_a_uuid_a_refunds_has_a_prefix_and_both_sort_by_creation
         assert re.fullmatch("re_[0-9a-f]{12}7[0-9a-f]{3}[89ab][0-9a-f]{15}", refund)
     assert charges == sorted(charges)
     assert refunds == sorted(refunds)
+
+
+def test_ids_of_endpoints_events_and_deliveries_have_prefixes_and_sort_by_creation_time(
+    client: Client, world: World
+) -> None:
+    endpoints: list[str] = []
+    for _ in range(3):
+        endpoints.append(client.registered()["id"])
+        world.pass_time(milliseconds=1)
+        client.charged()
+    events = [event["id"] for event in client.data("/v1/events")][::-1]
+    path = f"/v1/webhook_endpoints/{endpoints[0]}/deliveries"
+    deliveries = [delivery["id"] for delivery in client.data(path)][::-1]
+    for prefix, ids in {"we": endpoints, "evt": events, "dlv": deliveries}.items():
+        assert len(ids) == 3
+        assert ids == sorted(ids)
+        for id in ids:
+            assert re.fullmatch(prefix + "_[0-9a-f]{12}7[0-9a-f]{3}[89ab][0-9a-f]{15}", id)
 
 
 def test_money_is_integer_cents(client: Client) -> None:

@@ -48,19 +48,34 @@ def test_an_error_is_one_envelope_as_in_the_public_document(client: Client) -> N
         (b"{}", {"Content-Type": "application/x-www-form-urlencoded"}),
     ],
 )
-@pytest.mark.parametrize("path", ["/v1/charges", "/v1/refunds"])
+@pytest.mark.parametrize("path", ["/v1/charges", "/v1/refunds", "/v1/webhook_endpoints"])
 def test_a_body_that_is_no_strict_json_object_is_400(
     client: Client, path: str, content: bytes, headers: dict[str, str]
 ) -> None:
     error_of(client.post(path, content=content, headers=headers), 400, "invalid_request_error")
 
 
-@pytest.mark.parametrize("path", ["/v1/charges/{}", "/v1/refunds/{}"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v1/charges/{}",
+        "/v1/refunds/{}",
+        "/v1/events/{}",
+        "/v1/webhook_endpoints/{}",
+        "/v1/webhook_endpoints/{}/deliveries",
+    ],
+)
 def test_unknown_misshapen_foreign_and_other_mode_ids_are_byte_identical(
     client: Client, live: Client, other: Client, path: str
 ) -> None:
-    paid = client.charged()["id"]
-    mine = paid if "charges" in path else client.refunded(paid)["id"]
+    kind = path.split("/")[2]
+    paid, endpoint = client.charged()["id"], client.registered()["id"]
+    mine = {
+        "charges": paid,
+        "refunds": client.refunded(paid)["id"],
+        "events": client.data("/v1/events")[0]["id"],
+        "webhook_endpoints": endpoint,
+    }[kind]
     path_of = path.format
     assert client.get(path_of(mine)).status_code == 200
     unknown = mine[:-1] + ("0" if mine[-1] != "0" else "1")
@@ -103,6 +118,12 @@ async def raw(world: World, method: str, path: str) -> httpx.Response:
         ("/v1/refunds", {"GET", "POST"}),
         ("/v1/charges/x", {"GET"}),
         ("/v1/refunds/x", {"GET"}),
+        ("/v1/events", {"GET"}),
+        ("/v1/events/x", {"GET"}),
+        ("/v1/events/x/resend", {"POST"}),
+        ("/v1/webhook_endpoints", {"GET", "POST"}),
+        ("/v1/webhook_endpoints/x/rotate_secret", {"POST"}),
+        ("/v1/webhook_endpoints/x/deliveries", {"GET"}),
         ("/healthz", {"GET"}),
     ],
 )
@@ -116,6 +137,13 @@ def test_a_method_that_a_route_has_not_is_405_with_allow(
     options = client.send("OPTIONS", path)
     assert (options.status_code, options.content) == (204, b"")
     assert set(options.headers["allow"].split(", ")) == allowed | {"OPTIONS"}
+
+
+@pytest.mark.parametrize("method", ["PUT", "POST", "TRACE", "PURGE"])
+def test_an_endpoint_may_be_read_changed_and_deleted_and_nothing_else(client: Client, method: str) -> None:
+    answer = client.send(method, "/v1/webhook_endpoints/x")
+    error_of(answer, 405, "invalid_request_error")
+    assert set(answer.headers["allow"].split(", ")) == {"DELETE", "GET", "OPTIONS", "PATCH"}
 
 
 def test_a_body_that_declares_more_than_64_kib_is_413(client: Client) -> None:

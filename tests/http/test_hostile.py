@@ -24,6 +24,14 @@ def victim() -> Iterator[Client]:
         yield world.client(world.merchant().test)
 
 
+@pytest.fixture(scope="module")
+def held(victim: Client) -> dict[str, str]:
+    """Ids of what the victim has."""
+    endpoint = victim.registered()["id"]
+    victim.charged()
+    return {"endpoint": endpoint, "event": victim.data("/v1/events")[0]["id"]}
+
+
 def ask(
     client: Client,
     method: str,
@@ -92,16 +100,51 @@ VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
     max_leaves=8,
 )
-FIELDS = [*CHARGE, "charge", "reason", "notes", "ammount"]
+FIELDS = [*CHARGE, "charge", "reason", "notes", "ammount", "url", "enabled_events", "status", "endpoint"]
 
 
 @MANY
 @given(
-    path=st.sampled_from(["/v1/charges", "/v1/refunds"]),
+    asked=st.sampled_from(
+        [
+            ("POST", "/v1/charges"),
+            ("POST", "/v1/refunds"),
+            ("POST", "/v1/webhook_endpoints"),
+            ("PATCH", "/v1/webhook_endpoints/{endpoint}"),
+            ("POST", "/v1/webhook_endpoints/{endpoint}/rotate_secret"),
+            ("DELETE", "/v1/webhook_endpoints/x"),
+            ("POST", "/v1/events/{event}/resend"),
+        ]
+    ),
     body=st.dictionaries(st.sampled_from(FIELDS) | st.text(max_size=5), VALUES, max_size=6),
 )
-def test_any_json_object_is_answered(victim: Client, path: str, body: dict[str, Any]) -> None:
-    assert is_fine(ask(victim, "POST", path, headers=JSON, body=json.dumps(body).encode()))
+def test_any_json_object_is_answered(
+    victim: Client, held: dict[str, str], asked: tuple[str, str], body: dict[str, Any]
+) -> None:
+    method, path = asked
+    assert is_fine(ask(victim, method, path.format(**held), headers=JSON, body=json.dumps(body).encode()))
+
+
+@MANY
+@given(url=st.text(max_size=100) | st.builds("https://{}".format, st.text(max_size=100)))
+@example(url="https://" + "a." * 1000)
+@example(url="https://[" + ":" * 2000)
+@example(url="https://0x7f.1/")
+@example(url="https://example.com:" + "9" * 2000)
+@example(url="https://exämple.com/")
+def test_any_url_is_answered(victim: Client, url: str) -> None:
+    assert is_fine(ask(victim, "POST", "/v1/webhook_endpoints", headers=JSON, body=to_json({"url": url})))
+
+
+@MANY
+@given(events=st.lists(SCALARS | st.sampled_from(["*", "charge.failed"]), max_size=60) | VALUES)
+def test_any_events_are_answered(victim: Client, held: dict[str, str], events: Any) -> None:
+    path = f"/v1/webhook_endpoints/{held['endpoint']}"
+    assert is_fine(ask(victim, "PATCH", path, headers=JSON, body=to_json({"enabled_events": events})))
+
+
+def to_json(value: Any) -> bytes:
+    return json.dumps(value).encode()
 
 
 @MANY
@@ -126,7 +169,7 @@ def test_any_bytes_for_a_body_are_a_4xx(victim: Client, body: bytes) -> None:
 
 @MANY
 @given(
-    path=st.sampled_from(["/v1/charges", "/v1/refunds"]),
+    path=st.sampled_from(["/v1/charges", "/v1/refunds", "/v1/events", "/v1/webhook_endpoints"]),
     query=st.binary(max_size=60)
     | st.builds(
         lambda name, value: f"{name}={value}".encode(),
@@ -137,6 +180,7 @@ def test_any_bytes_for_a_body_are_a_4xx(victim: Client, body: bytes) -> None:
                 "ending_before",
                 "status",
                 "charge",
+                "type",
                 "created_at[gt]",
                 "created_at[lte]",
             ]
@@ -154,11 +198,16 @@ def test_any_query_string_is_answered(victim: Client, path: str, query: bytes) -
     assert is_fine(ask(victim, "GET", path, query=query))
 
 
+COLLECTIONS = ("", "charges", "refunds", "events", "webhook_endpoints")
+
+
 @MANY
 @given(
-    root=st.sampled_from(["/v1/charges/", "/v1/refunds/", "/v1/", "/docs/", "/"]),
+    root=st.sampled_from(
+        ["/v1/charges/", "/v1/refunds/", "/v1/events/", "/v1/webhook_endpoints/", "/v1/", "/docs/", "/"]
+    ),
     # A path that ends in a slash is the path without it.
-    id=st.text(max_size=60).filter(lambda text: text.strip("/") not in ("", "charges", "refunds")),
+    id=st.text(max_size=60).filter(lambda text: text.strip("/") not in COLLECTIONS),
 )
 @example(root="/v1/charges/", id="../" * 20)
 @example(root="/v1/charges/", id="{id}")

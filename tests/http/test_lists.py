@@ -9,7 +9,7 @@ import pytest
 from tests.http.world import DECLINES, LOST, REFUND_PENDING, Client, World, field_errors
 
 
-@pytest.fixture(params=["charges", "refunds"])
+@pytest.fixture(params=["charges", "refunds", "events", "webhook_endpoints"])
 def path(request: pytest.FixtureRequest) -> str:
     return f"/v1/{request.param}"
 
@@ -21,9 +21,15 @@ def make(path: str, client: Client) -> Callable[[int], list[str]]:
     def make(count: int) -> list[str]:
         if path == "/v1/charges":
             ids = [client.charged()["id"] for _ in range(count)]
-        else:
+        elif path == "/v1/refunds":
             paid = client.charged()["id"]
             ids = [client.refunded(paid, amount=1)["id"] for _ in range(count)]
+        elif path == "/v1/events":
+            charges = [client.charged()["id"] for _ in range(count)]
+            events = {event["data"]["object"]["id"]: event["id"] for event in client.data(path)}
+            ids = [events[charge] for charge in charges]
+        else:
+            ids = [client.registered()["id"] for _ in range(count)]
         return ids[::-1]
 
     return make
@@ -212,7 +218,9 @@ def test_times_at_the_ends_of_the_calendar_are_no_server_error(client: Client, t
 def test_no_list_crosses_merchants_or_modes(client: Client, live: Client, other: Client) -> None:
     for each in (client, live, other):
         each.refunded(each.charged()["id"])
-    for path in ("/v1/charges", "/v1/refunds"):
+        each.registered()
+    paths = {"/v1/charges": 1, "/v1/refunds": 1, "/v1/events": 3, "/v1/webhook_endpoints": 1}
+    for path, count in paths.items():
         seen = [ids(each.get(path).json()) for each in (client, live, other)]
-        assert [len(one) for one in seen] == [1, 1, 1]
+        assert [len(one) for one in seen] == [count] * 3
         assert len({json.dumps(one) for one in seen}) == 3

@@ -13,7 +13,7 @@ import pytest
 from kpay_http.app import create_framework
 from kpay_http.openapi import operations_of
 from kpay_http.operations import Operation
-from tests.http.world import Client, Merchant, World, charge
+from tests.http.world import HOOKS, Client, Merchant, World, charge
 
 # How a request is made for an object of the client's own: its path's id, and its body.
 Asking = Callable[[Client], tuple[str | None, Any]]
@@ -27,6 +27,21 @@ def a_refund(client: Client) -> str:
     return client.refunded(a_charge(client), amount=1000)["id"]
 
 
+def an_endpoint(client: Client) -> str:
+    return client.registered()["id"]
+
+
+def a_delivery(client: Client) -> str:
+    endpoint = an_endpoint(client)
+    a_charge(client)
+    return endpoint
+
+
+def an_event(client: Client) -> str:
+    a_delivery(client)
+    return client.data("/v1/events")[0]["id"]
+
+
 OBJECTS: dict[str, Asking] = {
     "createCharge": lambda client: (None, charge()),
     "listCharges": lambda client: (a_charge(client) and None, None),
@@ -34,10 +49,20 @@ OBJECTS: dict[str, Asking] = {
     "createRefund": lambda client: (None, {"charge": a_charge(client)}),
     "listRefunds": lambda client: (a_refund(client) and None, None),
     "getRefund": lambda client: (a_refund(client), None),
+    "createWebhookEndpoint": lambda client: (None, {"url": HOOKS}),
+    "listWebhookEndpoints": lambda client: (an_endpoint(client) and None, None),
+    "getWebhookEndpoint": lambda client: (an_endpoint(client), None),
+    "updateWebhookEndpoint": lambda client: (an_endpoint(client), {"status": "disabled"}),
+    "deleteWebhookEndpoint": lambda client: (an_endpoint(client), None),
+    "rotateWebhookEndpointSecret": lambda client: (an_endpoint(client), {}),
+    "listWebhookDeliveries": lambda client: (a_delivery(client), None),
+    "listEvents": lambda client: (an_event(client) and None, None),
+    "getEvent": lambda client: (an_event(client), None),
+    "resendEvent": lambda client: (an_event(client), {}),
 }
 
 # What makes an object of the sender's own out of nothing: it cannot reach for anybody else's.
-REACHES_FOR_NOTHING = {"createCharge"}
+REACHES_FOR_NOTHING = {"createCharge", "createWebhookEndpoint"}
 
 ROUTES = operations_of(create_framework())
 
@@ -128,13 +153,17 @@ class TestEveryRoute:
             assert shown(answer) == shown(client.get("/v1/charges/01941f29-7c00-7000-8000-000000000001"))
             assert answer.status_code == 404
         assert state(owner) == before
-        assert state(client) == {"/v1/charges": [], "/v1/refunds": []}
+        assert set(map(str, state(client).values())) == {"[]"}
 
 
 def state(client: Client) -> dict[str, Any]:
-    """Everything that a client's lists show of its world."""
-    lists = [path for method, path, operation in ROUTES if operation.id.startswith("list")]
-    return {path: client.get(path, params={"limit": 100}).json()["data"] for path in lists}
+    """Everything that a client's lists show of its world, and what goes to each of its endpoints."""
+    lists = [path for _, path, operation in ROUTES if operation.id.startswith("list") and "{id}" not in path]
+    shown = {path: client.data(path) for path in lists}
+    for endpoint in shown["/v1/webhook_endpoints"]:
+        path = f"/v1/webhook_endpoints/{endpoint['id']}/deliveries"
+        shown[path] = client.data(path)
+    return shown
 
 
 def test_the_matrix_holds_every_route_and_no_other() -> None:

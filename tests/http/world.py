@@ -10,7 +10,7 @@ import msgspec
 
 from kpay_adapters.memory import MemoryStore
 from kpay_adapters.sandbox import SandboxNetwork
-from kpay_adapters.testing import CHARGE, FrozenClock, make_kpay
+from kpay_adapters.testing import CHARGE, FrozenClock, Receiver, ScriptedCourier, accept, make_kpay
 from kpay_core import Kpay
 from kpay_core.flows.merchants import KeySet
 from kpay_core.ports import Processor, Store
@@ -21,6 +21,8 @@ from kpay_http.system import Limiter, System
 T = TypeVar("T")
 
 BASE_URL = "http://api.test"
+
+HOOKS = "https://example.com/hooks"
 
 # The magic cards that the sandbox documents.
 SUCCEEDS = "4242424242424242"
@@ -55,6 +57,7 @@ class World:
         processor: Processor | None = None,
         limiter: Limiter | None = None,
         live: bool = True,
+        local_webhooks: bool = False,
         loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None,
     ) -> None:
         self.clock = FrozenClock()
@@ -62,7 +65,7 @@ class World:
         network = processor or SandboxNetwork(journal=self.journal, clock=self.clock)
         kpay = make_kpay(store=store, processor=network, clock=self.clock)
         processors = {"test": network, **({"live": network} if live else {})}
-        self.kpay: Kpay = msgspec.structs.replace(kpay, processors=processors)
+        self.kpay: Kpay = msgspec.structs.replace(kpay, processors=processors, local_webhooks=local_webhooks)
         self.metrics = Metrics()
         self.system = System(kpay=self.kpay, metrics=self.metrics, ready=_ready, limiter=limiter)
         self.app: Any = create_app(self.system)
@@ -100,6 +103,17 @@ class World:
 
     def sweep(self) -> None:
         self.run(self.kpay.sweep())
+
+    def deliver(self, receiver: Receiver = accept) -> ScriptedCourier:
+        """Send everything that is due to a server that does as it is told, and return the courier who did."""
+        courier = ScriptedCourier(receiver, clock=self.clock)
+
+        async def serve() -> None:
+            for endpoint in await self.kpay.endpoints_due():
+                await self.kpay.serve_endpoint(endpoint, courier)
+
+        self.run(serve())
+        return courier
 
     async def send(self, method: str, path: str, **options: Any) -> httpx.Response:
         return await self._client.request(method, path, **options)
@@ -144,6 +158,25 @@ class Client:
         answer = self.refund(charge, **fields)
         assert answer.status_code == 201, answer.text
         return answer.json()
+
+    def patch(self, path: str, body: Any) -> httpx.Response:
+        return self.send("PATCH", path, json=body)
+
+    def delete(self, path: str) -> httpx.Response:
+        return self.send("DELETE", path)
+
+    def register(self, **fields: Any) -> httpx.Response:
+        """Register an endpoint; a value of `...` leaves a field out."""
+        return self.post("/v1/webhook_endpoints", merged({"url": HOOKS}, fields))
+
+    def registered(self, **fields: Any) -> dict[str, Any]:
+        answer = self.register(**fields)
+        assert answer.status_code == 201, answer.text
+        return answer.json()
+
+    def data(self, path: str, **params: Any) -> list[dict[str, Any]]:
+        """What a list holds, up to 100."""
+        return self.get(path, params={"limit": 100, **params}).json()["data"]
 
 
 async def _ready() -> bool:

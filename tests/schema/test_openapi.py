@@ -9,6 +9,7 @@ import jsonschema_rs
 import pytest
 from schemathesis.specs.openapi.definitions import OPENAPI_31
 
+from kpay_adapters import testing
 from kpay_adapters.testing import CHARGE
 from tests.http.world import DECLINES, LOST, REFUND_PENDING, Client
 
@@ -60,7 +61,7 @@ def test_every_operation_has_a_name_security_and_all_its_errors_in_the_envelope(
     document: dict[str, Any],
 ) -> None:
     names = [operation["operationId"] for _, _, operation in operations(document)]
-    assert len(set(names)) == len(names) >= 6
+    assert len(set(names)) == len(names) >= 16
     (scheme,) = document["components"]["securitySchemes"].values()
     assert (scheme["type"], scheme["scheme"]) == ("http", "bearer")
     for path, _, operation in operations(document):
@@ -85,12 +86,14 @@ def test_every_operation_has_a_name_security_and_all_its_errors_in_the_envelope(
 
 def test_what_is_sent_has_limits_and_closed_objects(document: dict[str, Any]) -> None:
     parts = document["components"]["schemas"]
-    for name in ("NewCharge", "NewRefund", "Card", "Address"):
+    for name in ("NewCharge", "NewRefund", "Card", "Address", "NewEndpoint", "EndpointChanges", "Resend"):
         assert parts[name]["additionalProperties"] is False
     charge = parts["NewCharge"]["properties"]
     assert (charge["amount"]["minimum"], charge["amount"]["maximum"]) == (50, 10_000_000)
     assert set(parts["NewCharge"]["required"]) == {"amount", "source", "billing_address"}
     assert set(parts["NewRefund"]["required"]) == {"charge"}
+    assert parts["NewEndpoint"]["required"] == ["url"]
+    assert parts["NewEndpoint"]["properties"]["url"]["maxLength"] == 2048
     for path, method, operation in operations(document):
         for parameter in operation["parameters"]:
             if parameter["name"] == "limit":
@@ -150,9 +153,68 @@ def tour(client: Client) -> Iterator[httpx.Response]:
     yield client.get("/v1/refunds")
     yield client.get(f"/v1/refunds?charge={charge}&limit=1")
     yield client.get("/v1/refunds?nonsense=1")
+    yield from tour_of_webhooks(client)
     yield client.world.client().get("/v1/charges")
     yield client.world.client().post("/v1/refunds", {})
     yield client.post("/v1/charges", content=b" " * 70_000)
+
+
+def tour_of_webhooks(client: Client) -> Iterator[httpx.Response]:
+    """One of everything that endpoints and events answer, with deliveries in each state."""
+    made = client.register(description="mine", enabled_events=["*", "refund.updated"])
+    yield made
+    endpoint = f"/v1/webhook_endpoints/{made.json()['id']}"
+    yield client.get(endpoint)
+    yield client.patch(endpoint, {"url": "https://example.org/", "description": None, "status": "enabled"})
+    yield client.patch(endpoint, {"status": "deleted"})
+    yield client.register(url="http://localhost/", foo=1)
+    client.refunded(client.charged()["id"])
+    yield client.get(f"{endpoint}/deliveries")
+    for receiver in (testing.accept, testing.miss, lambda post: testing.answer(post, 500, "no")):
+        client.charged()
+        client.world.deliver(receiver)
+    yield client.get(f"{endpoint}/deliveries?limit=100")
+    client.world.pass_time(days=4)
+    client.world.deliver(testing.miss)
+    yield client.get(f"{endpoint}/deliveries?limit=100")
+    yield client.get("/v1/webhook_endpoints?limit=1")
+    yield client.get("/v1/events?limit=100")
+    yield client.get("/v1/events?type=charge.refunded")
+    yield client.get("/v1/events?type=nonsense")
+    event = f"/v1/events/{client.data('/v1/events')[0]['id']}"
+    yield client.get(event)
+    yield client.post(f"{event}/resend", content=b"")
+    yield client.post(f"{event}/resend", {"endpoint": made.json()["id"]})
+    yield client.post(f"{event}/resend", {"endpoint": "we_unknown"})
+    yield client.post(f"{endpoint}/rotate_secret", content=b"")
+    yield client.post(f"{endpoint}/rotate_secret", {})
+    yield client.delete(endpoint)
+    yield client.delete(endpoint)
+
+
+def test_an_event_says_that_its_object_is_any_and_what_it_was_before_may_be_missing(
+    document: dict[str, Any], client: Client
+) -> None:
+    data = document["components"]["schemas"]["EventData"]
+    assert (data["required"], data["additionalProperties"]) == (["object"], False)
+    assert data["properties"]["object"] == {"type": "object"}
+    client.refunded(client.charged()["id"])
+    told = [event["data"] for event in client.data("/v1/events")]
+    assert {"previous_attributes" in each for each in told} == {True, False}
+    event = validator(document, {"$ref": "#/components/schemas/Event"})
+    assert not event.is_valid({**client.data("/v1/events")[0], "type": "charge.lost"})
+
+
+def test_bodies_that_may_be_left_out_say_so(document: dict[str, Any]) -> None:
+    required = {
+        operation["operationId"]: operation["requestBody"]["required"]
+        for _, _, operation in operations(document)
+        if "requestBody" in operation
+    }
+    assert {name for name, needed in required.items() if not needed} == {
+        "resendEvent",
+        "rotateWebhookEndpointSecret",
+    }
 
 
 def test_every_answer_of_a_tour_is_as_the_document_says(document: dict[str, Any], client: Client) -> None:
