@@ -1,21 +1,21 @@
 """What the README shows is what happens."""
 
-import json
-import re
-import shlex
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
-import httpx
+import pytest
 
+from kpay_core.domain import signing
+from tests.docs.pages import Shell, code, lines_to_paste
+from tests.docs.test_receive_webhooks import ok, secret_key_in
 from tests.servers import Installation
-
-README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 
 
 def test_the_example_for_embedders_makes_a_charge(tmp_path: Path) -> None:
-    (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    (example,) = (block for block in code("README.md", "python") if "asyncio.run" in block)
     ran = subprocess.run(
         [sys.executable, "-c", example], cwd=tmp_path, capture_output=True, text=True, check=True
     )
@@ -24,21 +24,23 @@ def test_the_example_for_embedders_makes_a_charge(tmp_path: Path) -> None:
 
 
 def test_the_curl_lines_work_as_pasted(tmp_path: Path) -> None:
+    charge_line, refund_line, endpoint_line = lines_to_paste("README.md", "curl")
     with Installation(tmp_path, f"sqlite:///{tmp_path}/kpay.db") as installation:
         server = installation.start("dev").wait_until_up()
-        (key,) = set(re.findall(r"sk_test_\w+", server.log.read_text()))
-        charge_line, refund_line = re.findall(r"\$ (curl .*?')\n", README, re.DOTALL)
-        charge = paste(charge_line, server.url, key)
+        shell = Shell(api=server.url, KEY=secret_key_in(server.log))
+        charge = ok(shell.curl(charge_line), 201)
         assert charge["status"] == "succeeded"
-        assert paste(charge_line, server.url, key) == charge
-        refund = paste(refund_line.replace("…the id…", charge["id"]), server.url, key)
+        assert ok(shell.curl(charge_line), 201) == charge
+        refund = ok(shell.curl(refund_line.replace("…the id…", charge["id"])), 201)
         assert (refund["amount"], refund["status"]) == (1000, "succeeded")
+        assert ok(shell.curl(endpoint_line), 201)["signing_secret"].startswith("whsec_")
 
 
-def paste(line: str, url: str, key: str) -> dict[str, str]:
-    """Send what a curl line sends."""
-    words = shlex.split(line.replace("\\\n", " ").replace("http://127.0.0.1:8000", url).replace("$KEY", key))
-    headers = dict(words[n + 1].split(": ", 1) for n, word in enumerate(words) if word == "-H")
-    answer = httpx.post(words[1], headers=headers, content=words[words.index("-d") + 1])
-    assert answer.status_code == 201, answer.text
-    return json.loads(answer.text)
+def test_the_example_for_webhooks_takes_ours_and_no_others() -> None:
+    (example,) = (block for block in code("README.md", "python") if "on_post" in block)
+    shown: dict[str, Any] = {}
+    exec(example, shown)
+    headers = {signing.HEADER: signing.sign(b"{}", secrets=["whsec_a"], now=datetime.now(UTC))}
+    shown["on_post"](b"{}", headers, "whsec_a")
+    with pytest.raises(signing.SignatureError):
+        shown["on_post"](b"{}", headers, "whsec_b")
