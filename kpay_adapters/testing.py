@@ -161,6 +161,10 @@ class ScriptedCourier:
         self._coming = [(at, reply) for at, reply in self._coming if reply not in due]
         return due
 
+    def deliver(self, reply: Reply) -> None:
+        """Let the reply to a post come now of which nothing was heard so far."""
+        self._coming.append((self._clock.now(), reply))
+
     def nudge(self) -> None:
         """Whoever waits looks once a second."""
 

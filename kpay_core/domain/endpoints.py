@@ -221,7 +221,10 @@ def delete(endpoint: Endpoint) -> Endpoint:
 
 
 def rotate(endpoint: Endpoint, *, secret: str, now: datetime) -> Endpoint:
-    """Sign with a new secret from now on, and for 24 hours with the one before it too."""
+    """Sign with a new secret from now on, and for 24 hours with the one before it too. Twice is as once."""
+    if endpoint.secret == secret:
+        # It was written after all, although the connection was lost, and somebody has changed something else since.
+        return bump(endpoint)
     return bump(endpoint, secret=secret, previous_secret=endpoint.secret, previous_until=now + ROTATION)
 
 
@@ -244,14 +247,18 @@ def subscriptions_id(scope: Scope) -> str:
 
 
 def enter(held: Subscriptions | None, endpoint: Endpoint) -> Subscriptions:
-    """Bring an endpoint into the record of its scope, as it is now. Raises `Invalid` when there are too many."""
+    """
+    Bring an endpoint into the record of its scope, as it is now. Raises `Invalid` when there is no room for a new one.
+
+    The two may be of different moments, when somebody else changes them: what this makes then conflicts.
+    """
     entries = {} if held is None else {entry.endpoint: entry for entry in held.entries}
     if endpoint.status is Status.DELETED:
-        del entries[endpoint.id]
+        entries.pop(endpoint.id, None)
     else:
         events = endpoint.enabled_events if endpoint.status is Status.ENABLED else None
         entries[endpoint.id] = Subscription(endpoint=endpoint.id, events=events)
-    if len(entries) > MAX_ENDPOINTS:
+    if endpoint.version == 1 and len(entries) > MAX_ENDPOINTS:
         raise Invalid({"url": [f"at most {MAX_ENDPOINTS} endpoints"]}, code="too_many_endpoints")
     if held is None:
         return Subscriptions(id=subscriptions_id(endpoint.scope), entries=tuple(entries.values()))

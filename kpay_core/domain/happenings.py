@@ -47,8 +47,11 @@ def of_refund(before: Refund, refund: Refund, charge: Charge | None) -> tuple[Ha
     told = [_of_refund(before, refund)]
     if refund.status is refunds.Status.SUCCEEDED:
         assert charge is not None, "a refund that succeeds moves its charge"
-        was = {"amount_refunded": charge.amount_refunded - refund.amount, "refunded": False}
-        told.append(Happening(type="charge.refunded", object=views.view_charge(charge), before=was))
+        shown = views.view_charge(charge)
+        was: dict[str, Any] = {"amount_refunded": charge.amount_refunded - refund.amount}
+        if shown.refunded:
+            was["refunded"] = False
+        told.append(Happening(type="charge.refunded", object=shown, before=was))
     return tuple(told)
 
 

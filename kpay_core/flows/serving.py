@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from kpay_core.commit import Conflict, Record, Unavailable, Unknown
+from kpay_core.commit import Conflict, Record, Unavailable, Unknown, bump
 from kpay_core.domain import deliveries, endpoints, lanes
 from kpay_core.domain.deliveries import Delivery, Step
 from kpay_core.domain.endpoints import Endpoint, Status
@@ -89,8 +89,6 @@ async def serve_endpoint(
     now = ports.clock.now()
     if lane is None or held is None or lanes.is_held(lane, now=now):
         return 0
-    if held.status is Status.DISABLED and lane.due_at is not None and not lanes.is_due(lane, now=now):
-        return 0
     shift = Shift(ports, courier, held, lane, stop=stop, now=now)
     await shift.work()
     return shift.attempts
@@ -126,6 +124,8 @@ class Shift:
         self.courier = courier
         self.endpoint = endpoint
         self.lane = lane
+        # Whether somebody has written the lane since it was read.
+        self.moved = False
         self.stop = stop
         self.holder = ports.ids.random_bytes(8).hex()
         self.ends_at = now + lanes.TURN
@@ -154,6 +154,8 @@ class Shift:
     async def _step(self) -> bool:
         """Plan, commit, start, and wait for what comes back. False ends the shift."""
         try:
+            if self.moved and not await self._is_still_ours():
+                return False
             plan = await self._plan()
             posts = await self._posts(plan.starting)
             now = self.ports.clock.now()
@@ -174,7 +176,8 @@ class Shift:
             if self.lane.holder is None:
                 return False
         except Conflict:
-            return await self._is_still_ours()
+            self.moved = True
+            return True
         except Unavailable:
             # What has come back is kept, as long as nobody else can have begun to send it again.
             self.queue, self.more = [], True
@@ -184,6 +187,8 @@ class Shift:
             came = await self.courier.replies(seconds=LISTEN_SECONDS)
             self.replies.extend(came)
             self.more = self.more or not came
+            # A courier that has said nothing for a whole lease never will; whoever is next makes the attempts anew.
+            return bool(came) or not lanes.is_due(self.lane, now=self.ports.clock.now())
         return True
 
     async def _plan(self) -> Plan:
@@ -232,14 +237,29 @@ class Shift:
         else:
             ending, reason = [d for d in page if deliveries.is_expired(d, now=now)], Step.EXPIRED
         plan.written.extend(deliveries.abandon(delivery, reason) for delivery in ending)
-        plan.again = bool(ending)
+        if self.endpoint.status is Status.DISABLED:
+            plan.written.extend(await self._noticed({delivery.id for delivery in ending}, now))
+        plan.again = bool(plan.written)
         self.next_at = page[len(ending)].expires_at if len(ending) < len(page) else None
 
-    async def _unfinished(self, order: str, limit: int) -> Sequence[Delivery]:
-        where: tuple[Condition, ...] = (
-            ("endpoint", "=", self.endpoint.id),
-            ("next_attempt_at", "<=", self.ports.clock.now() + EVER),
+    async def _noticed(self, ending: set[str], now: datetime) -> list[Delivery]:
+        """
+        Note of fresh ones that they are known: the lane says when somebody must look.
+
+        Else what waits at many disabled endpoints would hide what is fresh at others from those who look.
+        """
+        where: tuple[Condition, ...] = (("endpoint", "=", self.endpoint.id), ("fresh_at", "<=", now))
+        fresh = await self.ports.store.find(
+            Query(kind=Delivery, where=where, order="endpoint", limit=ABANDON_PAGE)
         )
+        others = [d for d in fresh if d.id not in ending and d.id not in self.under_way]
+        return [bump(delivery, fresh_at=None) for delivery in others]
+
+    async def _unfinished(self, order: str, limit: int) -> Sequence[Delivery]:
+        ever = self.ports.clock.now() + EVER
+        # The first says that they are unfinished; the second, that an index in this order can answer.
+        bounds: tuple[Condition, ...] = (("next_attempt_at", "<=", ever), (order, "<=", ever))
+        where: tuple[Condition, ...] = (("endpoint", "=", self.endpoint.id), *dict.fromkeys(bounds))
         return await self.ports.store.find(Query(kind=Delivery, where=where, order=order, limit=limit))
 
     def _write_down(self, plan: Plan, delivery: Delivery, reply: Reply, started_at: datetime) -> None:
@@ -266,7 +286,7 @@ class Shift:
         self.replies = []
         for id in plan.ended:
             del self.under_way[id]
-        if started and self.ports.clock.now() - started[0][1].since > lanes.START:
+        if started and self.ports.clock.now() - started[0][1].since >= lanes.START:
             # The endpoint may have changed since, and its merchant been told so.
             self.queue = [*plan.starting, *self.queue]
             plan.again = True
@@ -282,7 +302,7 @@ class Shift:
         assert lane is not None and endpoint is not None, "endpoints and lanes are never removed"
         if lane.holder != self.holder or lane.version == self.lane.version:
             return False
-        self.lane, self.endpoint = lane, endpoint
+        self.lane, self.endpoint, self.moved = lane, endpoint, False
         self.queue, self.more = [], True
         return True
 

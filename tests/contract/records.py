@@ -9,11 +9,16 @@ from kpay_core.commit import Record, bump
 from kpay_core.domain import charges, idempotency, merchants, refunds
 from kpay_core.domain.cards import CardSummary
 from kpay_core.domain.charges import Charge
+from kpay_core.domain.deliveries import Attempt, Delivery
+from kpay_core.domain.endpoints import Endpoint, Subscription, Subscriptions
+from kpay_core.domain.events import Event
 from kpay_core.domain.idempotency import IdempotencyKey
 from kpay_core.domain.keys import ApiKey
+from kpay_core.domain.lanes import Claim, Lane
 from kpay_core.domain.merchants import Merchant
 from kpay_core.domain.places import Address
 from kpay_core.domain.refunds import Refund
+from kpay_core.domain.sending import Failure
 
 NOW = datetime(2026, 3, 1, 12, 30, 15, 123000, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -114,3 +119,76 @@ def a_key(charge: Charge, **changes: Any) -> IdempotencyKey:
 def answered(key: IdempotencyKey) -> IdempotencyKey:
     outcome = idempotency.Outcome.CREATED
     return bump(key, state=idempotency.State.ANSWERED, outcome=outcome, answer='{"object": "charge"}')
+
+
+def an_event(merchant: Merchant, **changes: Any) -> Event:
+    fields: dict[str, Any] = {
+        "id": new_id("evt"),
+        "merchant": merchant.id,
+        "livemode": False,
+        "type": "charge.succeeded",
+        "body": '{"object":"event"}',
+        "created_at": NOW,
+    }
+    return Event(**fields | changes)
+
+
+def an_endpoint(merchant: Merchant, **changes: Any) -> Endpoint:
+    fields: dict[str, Any] = {
+        "id": new_id("we"),
+        "merchant": merchant.id,
+        "livemode": False,
+        "url": "https://shop.example/hooks",
+        "enabled_events": ("charge.succeeded", "*"),
+        "description": None,
+        "secret": "01234567.c2VhbGVk",
+        "created_at": NOW,
+    }
+    return Endpoint(**fields | changes)
+
+
+def some_subscriptions(endpoint: Endpoint, **changes: Any) -> Subscriptions:
+    entries = (
+        Subscription(endpoint=endpoint.id, events=endpoint.enabled_events),
+        Subscription(endpoint="we_off", events=None),
+    )
+    return Subscriptions(**{"id": f"{endpoint.merchant}/test", "entries": entries} | changes)
+
+
+def a_lane(endpoint: Endpoint, **changes: Any) -> Lane:
+    return Lane(**{"id": endpoint.id, **changes})
+
+
+def a_held_lane(endpoint: Endpoint, **changes: Any) -> Lane:
+    claims = (Claim(delivery="dlv_1", since=NOW), Claim(delivery="dlv_2", since=NOW, lost=3))
+    return a_lane(endpoint, **{"holder": "a", "due_at": NOW + SECOND, "sending": claims, **changes})
+
+
+def a_delivery(event: Event, endpoint: Endpoint, **changes: Any) -> Delivery:
+    fields: dict[str, Any] = {
+        "id": new_id("dlv"),
+        "merchant": event.merchant,
+        "livemode": event.livemode,
+        "event": event.id,
+        "event_type": event.type,
+        "endpoint": endpoint.id,
+        "next_attempt_at": NOW,
+        "expires_at": NOW + timedelta(hours=72),
+        "fresh_at": NOW,
+        "created_at": NOW,
+    }
+    return Delivery(**fields | changes)
+
+
+def an_attempt(delivery: Delivery, **changes: Any) -> Attempt:
+    fields: dict[str, Any] = {
+        "id": f"{delivery.id}/1",
+        "delivery": delivery.id,
+        "number": 1,
+        "started_at": NOW,
+        "milliseconds": 12,
+        "status": 500,
+        "failure": Failure.REFUSED,
+        "answer": "down",
+    }
+    return Attempt(**fields | changes)

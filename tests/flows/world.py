@@ -1,22 +1,39 @@
 """A K-Payments in memory with one approved merchant, and what is asked of it over and over."""
 
-from collections.abc import Coroutine, Generator, Mapping
+from collections.abc import Callable, Coroutine, Generator, Iterator, Mapping
 from copy import deepcopy
 from datetime import datetime, timedelta
-from itertools import count
+from itertools import count, pairwise
 from types import coroutine
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from kpay_adapters.memory import MemoryStore
 from kpay_adapters.sandbox import Entry, SandboxNetwork
 from kpay_adapters.system import cut_to_milliseconds
-from kpay_adapters.testing import CHARGE, START, FrozenClock, SeededIds, make_kpay, step_aside
+from kpay_adapters.testing import (
+    CHARGE,
+    START,
+    FrozenClock,
+    Receiver,
+    ScriptedCourier,
+    SeededIds,
+    accept,
+    make_kpay,
+    step_aside,
+)
 from kpay_core import Kpay, Scope
 from kpay_core.commit import Record
+from kpay_core.domain import deliveries, endpoints, lanes
 from kpay_core.domain.charges import Charge
+from kpay_core.domain.deliveries import Attempt, Delivery
+from kpay_core.domain.endpoints import Endpoint, Subscriptions
+from kpay_core.domain.events import Event
 from kpay_core.domain.idempotency import Answer, IdempotencyKey
+from kpay_core.domain.lanes import Lane
 from kpay_core.domain.processing import Outcome
 from kpay_core.domain.refunds import Refund
+from kpay_core.domain.sending import Post, Reply
+from kpay_core.flows.endpoints import NewSecret
 from kpay_core.flows.merchants import KeySet
 from kpay_core.ports import Clock, Store
 from kpay_core.query import Query
@@ -35,6 +52,23 @@ GOOD, DECLINED, LATE, LOST, DOWN, REFUND_PENDING = (
 
 # What a charge that is unfinished needs at most: the settle window and the looks that lead there, with room.
 UNTIL_QUIET = 40
+
+
+HOOKS = "https://shop.example/hooks"
+
+# Nine attempts of each of many deliveries, each with a look before it and after it.
+UNTIL_DELIVERED = 600
+
+
+class Received(NamedTuple):
+    """A post, as a merchant's server got it."""
+
+    at: datetime
+    post: Post
+
+    @property
+    def event(self) -> str:
+        return self.post.headers["K-Payments-Event-Id"]
 
 
 def request(number: str = GOOD, **changes: Any) -> dict[str, Any]:
@@ -64,6 +98,9 @@ class World:
         )
         self.scope = Scope("", livemode=False)
         self.keys: KeySet
+        # The servers of the merchants, and what they got.
+        self.receiver: Receiver = accept
+        self.received: list[Received] = []
 
     async def open(self) -> "World":
         """Let a merchant in."""
@@ -80,6 +117,47 @@ class World:
 
     async def refund(self, charge: str, *, key: str | None = None, **fields: Any) -> Answer:
         return await self.kpay.create_refund(self.scope, {"charge": charge, **fields}, idempotency_key=key)
+
+    async def endpoint(self, *events: str, **fields: Any) -> NewSecret:
+        """Register an endpoint for some events, or for all."""
+        body = {"url": HOOKS, **({"enabled_events": list(events)} if events else {}), **fields}
+        return await self.kpay.create_endpoint(self.scope, body)
+
+    async def patch(self, endpoint: str, **changes: Any) -> Endpoint:
+        return await self.kpay.update_endpoint(self.scope, endpoint, changes)
+
+    def courier(self) -> ScriptedCourier:
+        """Make a courier for one worker. All of them go to the same servers."""
+        return ScriptedCourier(self._receive, clock=self.clock)
+
+    def _receive(self, post: Post) -> Reply | timedelta | None:
+        self.received.append(Received(self.clock.now(), post))
+        return self.receiver(post)
+
+    async def work(self) -> int:
+        """Look once, serve what is due, and return how many attempts were made."""
+        return sum(
+            [
+                await self.kpay.serve_endpoint(endpoint, self.courier())
+                for endpoint in await self.kpay.endpoints_due()
+            ]
+        )
+
+    async def deliver(self) -> None:
+        """Let time pass, and a worker with it, until nothing is left to send or to give up."""
+        for _ in range(UNTIL_DELIVERED):
+            before = await self.all(Lane)
+            await self.work()
+            if await self.all(Lane) == before:
+                ahead = [lane.due_at for lane in before if lane.due_at]
+                if not ahead:
+                    return
+                self.clock.advance(max(min(ahead) - self.clock.now(), timedelta(seconds=1)))
+        raise AssertionError("there is always something left to deliver")
+
+    async def the_delivery(self) -> Delivery:
+        (delivery,) = await self.all(Delivery)
+        return delivery
 
     async def settle(self) -> None:
         """Let time pass, and the sweeper with it, until nothing is left to do."""
@@ -152,6 +230,67 @@ async def check_books(world: World, *, quiet: bool = True) -> None:
         assert sent == {refund.id for refund in returned if refund.status == "succeeded"}
 
 
+async def check_deliveries(world: World) -> None:
+    """
+    Hold events, endpoints, lanes and deliveries against each other; true at every moment.
+
+    What is pending is found by somebody, in time; pauses are never shorter than the table's; nine attempts at most.
+    """
+    known = {endpoint.id: endpoint for endpoint in await world.all(Endpoint)}
+    await check_subscriptions(world, known)
+    events = {event.id: event for event in await world.all(Event)}
+    ways = {lane.id: lane for lane in await world.all(Lane)}
+    assert ways.keys() == known.keys()
+    tried: dict[str, list[Attempt]] = {}
+    for attempt in sorted(await world.all(Attempt), key=lambda attempt: attempt.id):
+        tried.setdefault(attempt.delivery, []).append(attempt)
+    for lane in ways.values():
+        assert len(lane.sending) == len({claim.delivery for claim in lane.sending}) <= 8
+        assert lane.holder is None or lane.due_at is not None, "a lease lapses"
+        assert lane.sending == () or lane.holder is not None
+    for delivery in await world.all(Delivery):
+        assert events[delivery.event].scope == delivery.scope == known[delivery.endpoint].scope
+        its = tried.pop(delivery.id, [])
+        assert [attempt.number for attempt in its] == list(range(1, delivery.attempts + 1))
+        assert len(its) <= 9
+        for number, (one, next) in enumerate(pairwise(its), start=1):
+            assert next.started_at - one.started_at >= deliveries.delay_after(number)
+        assert (delivery.status == "succeeded") == any(attempt.failure is None for attempt in its)
+        assert (delivery.status == "pending") == (delivery.next_attempt_at is not None)
+        assert (delivery.status == "abandoned") == (delivery.reason is not None)
+        if delivery.next_attempt_at:
+            check_is_found(delivery, ways[delivery.endpoint], known[delivery.endpoint], world.clock.now())
+    assert not tried, "an attempt of nothing"
+
+
+def check_is_found(delivery: Delivery, lane: Lane, endpoint: Endpoint, now: datetime) -> None:
+    """Check that somebody will look for a pending delivery, and not too late."""
+    if delivery.fresh_at is not None:
+        assert delivery.attempts == 0
+        return
+    assert lane.due_at is not None, "nobody looks for it any more"
+    if not lanes.is_held(lane, now=now):
+        wanted = delivery.expires_at if endpoint.status == "disabled" else delivery.next_attempt_at
+        assert lane.due_at <= max(wanted or now, now)
+
+
+async def check_subscriptions(world: World, known: Mapping[str, Endpoint]) -> None:
+    """Check that whoever tells of an event knows each endpoint exactly as it is."""
+    entries = {
+        entry.endpoint: (held.id, entry.events)
+        for held in await world.all(Subscriptions)
+        for entry in held.entries
+    }
+    assert entries == {
+        endpoint.id: (
+            endpoints.subscriptions_id(endpoint.scope),
+            endpoint.enabled_events if endpoint.status == "enabled" else None,
+        )
+        for endpoint in known.values()
+        if endpoint.status != "deleted"
+    }
+
+
 @coroutine
 def wait_until(moment: datetime) -> Generator[datetime, None, None]:
     """Tell the driver when to go on."""
@@ -215,6 +354,83 @@ def drive(clock: SharedClock, random: Any, *work: Coroutine[Any, Any, Any]) -> l
     return results
 
 
+class ExactClock(SharedClock):
+    """A clock by which who sleeps is woken at the very moment."""
+
+    async def sleep(self, seconds: float) -> None:
+        await wait_until(cut_to_milliseconds(self.now() + timedelta(seconds=seconds)))
+
+
+def drive_anyhow(
+    clock: SharedClock, choose: Callable[[int], int], *work: Coroutine[Any, Any, Any]
+) -> list[Any]:
+    """
+    Run many at once, in an order that `choose` says, by which anybody may stand still while time passes for others.
+
+    Work that never ends is closed when nobody else is left, after an hour.
+    """
+    results: list[Any] = [None] * len(work)
+    waiting: dict[int, datetime | None] = dict.fromkeys(range(len(work)))
+    end = clock.now() + timedelta(hours=1)
+    while waiting and clock.now() < end:
+        number = list(waiting)[choose(len(waiting)) if len(waiting) > 1 else 0]
+        wakes = waiting[number]
+        if wakes:
+            clock.move_to(wakes)
+        try:
+            waiting[number] = work[number].send(None)
+        except StopIteration as stop:
+            results[number] = stop.value
+            del waiting[number]
+        except Exception as error:  # noqa: BLE001 - it is a result, for the test to judge
+            results[number] = error
+            del waiting[number]
+    for number in waiting:
+        work[number].close()
+    return results
+
+
+def every_choice(depth: int) -> Iterator[Callable[[int], int]]:
+    """Give out, one after the other, every way to make the first `depth` choices; what comes later goes in turns."""
+    path: list[int] = []
+    while True:
+        made: list[tuple[int, int]] = []
+
+        def choose(many: int, path: list[int] = path, made: list[tuple[int, int]] = made) -> int:
+            at = len(made)
+            chosen = path[at] if at < len(path) else 0 if at < depth else at % many
+            made.append((chosen, many))
+            return chosen
+
+        yield choose
+        made = made[:depth]
+        while made and made[-1][0] + 1 == made[-1][1]:
+            made.pop()
+        if not made:
+            return
+        path = [chosen for chosen, _ in made[:-1]] + [made[-1][0] + 1]
+
+
+class Stepped:
+    """A store before whose every call the others may go first, and after each commit."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def get(self, kind: type[R], id: str) -> R | None:
+        await step_aside()
+        return await self._store.get(kind, id)
+
+    async def find(self, query: Query[R]) -> Any:
+        await step_aside()
+        return await self._store.find(query)
+
+    async def commit(self, *records: Record) -> None:
+        await step_aside()
+        await self._store.commit(*records)
+        await step_aside()
+
+
 def run(work: Coroutine[Any, Any, T]) -> T:
     """Run one to its end, without an event loop."""
     while True:
@@ -224,4 +440,4 @@ def run(work: Coroutine[Any, Any, T]) -> T:
             return stop.value
 
 
-__all__ = ["START", "World", "check_books", "drive", "request", "run"]
+__all__ = ["START", "World", "check_books", "check_deliveries", "drive", "request", "run"]

@@ -10,7 +10,22 @@ from kpay_adapters.sql.tables import METADATA
 from kpay_core.commit import Rejected, bump
 from kpay_core.domain import refunds
 from kpay_core.domain.charges import Charge
-from tests.contract.records import a_charge, a_key, a_merchant, a_refund, an_api_key, answered, succeeded
+from tests.contract.records import (
+    a_charge,
+    a_delivery,
+    a_held_lane,
+    a_key,
+    a_lane,
+    a_merchant,
+    a_refund,
+    an_api_key,
+    an_attempt,
+    an_endpoint,
+    an_event,
+    answered,
+    some_subscriptions,
+    succeeded,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -55,9 +70,55 @@ REFUSED = [
     ("idempotency_keys", "outcome = 'accepted'", "outcome"),
     ("idempotency_keys", "answer = NULL", "answer"),
     ("idempotency_keys", "state = 'free', outcome = NULL", "answer"),
+    ("events", "type = 'charge.created'", "type"),
+    ("subscriptions", "version = 0", "version"),
+    ("webhook_endpoints", "version = 0", "version"),
+    ("webhook_endpoints", "status = 'paused'", "status"),
+    ("webhook_endpoints", "secret = ''", "secret"),
+    ("webhook_endpoints", "status = 'deleted'", "secret"),
+    ("webhook_endpoints", "previous_secret = 'sealed'", "previous"),
+    ("webhook_endpoints", "previous_until = created_at", "previous"),
+    (
+        "webhook_endpoints",
+        "status = 'deleted', secret = '', previous_secret = 'sealed', previous_until = created_at",
+        "forgotten",
+    ),
+    ("webhook_lanes", "version = 0", "version"),
+    ("webhook_lanes", "due_at = NULL", "lease"),
+    ("webhook_deliveries", "version = 0", "version"),
+    ("webhook_deliveries", "event_type = '*'", "event_type"),
+    ("webhook_deliveries", "status = 'leased', next_attempt_at = NULL, fresh_at = NULL", "status"),
+    (
+        "webhook_deliveries",
+        "status = 'abandoned', next_attempt_at = NULL, fresh_at = NULL, reason = 'missed'",
+        "reason",
+    ),
+    ("webhook_deliveries", "status = 'abandoned', next_attempt_at = NULL, fresh_at = NULL", "abandoned"),
+    ("webhook_deliveries", "reason = 'expired'", "abandoned"),
+    ("webhook_deliveries", "next_attempt_at = NULL", "next_attempt_at"),
+    ("webhook_deliveries", "status = 'succeeded', attempts = 1, fresh_at = NULL", "next_attempt_at"),
+    ("webhook_deliveries", "attempts = -1, fresh_at = NULL", "attempts"),
+    ("webhook_deliveries", "status = 'succeeded', next_attempt_at = NULL, fresh_at = NULL", "attempts"),
+    ("webhook_deliveries", "attempts = 1", "fresh"),
+    (
+        "webhook_deliveries",
+        "status = 'abandoned', next_attempt_at = NULL, reason = 'expired'",
+        "fresh",
+    ),
+    ("webhook_attempts", "number = 0", "number"),
+    ("webhook_attempts", "milliseconds = -1", "milliseconds"),
+    ("webhook_attempts", "failure = 'bored'", "failure"),
 ]
 
-FLAGS = [("api_keys", "livemode"), ("charges", "livemode"), ("charges", "told"), ("refunds", "livemode")]
+FLAGS = [
+    ("api_keys", "livemode"),
+    ("charges", "livemode"),
+    ("charges", "told"),
+    ("refunds", "livemode"),
+    ("events", "livemode"),
+    ("webhook_endpoints", "livemode"),
+    ("webhook_deliveries", "livemode"),
+]
 
 
 async def rows(store: SqlStore) -> dict[str, str]:
@@ -69,7 +130,14 @@ async def rows(store: SqlStore) -> dict[str, str]:
     remembered = a_key(charge)
     await store.commit(merchant, key, charge, refund, remembered)
     await store.commit(answered(remembered))
-    records = (merchant, key, charge, refund, remembered)
+    event = an_event(merchant)
+    endpoint = an_endpoint(merchant)
+    known = some_subscriptions(endpoint)
+    lane = a_held_lane(endpoint)
+    delivery = a_delivery(event, endpoint)
+    attempt = an_attempt(delivery)
+    await store.commit(event, known, endpoint, lane, delivery, attempt)
+    records = (merchant, key, charge, refund, remembered, event, known, endpoint, lane, delivery, attempt)
     return dict(zip(METADATA.tables, (record.id for record in records), strict=True))
 
 
@@ -111,9 +179,19 @@ def test_every_check_has_a_row_that_it_refuses() -> None:
 async def test_a_record_needs_the_record_it_points_at(store: SqlStore) -> None:
     stranger = a_merchant()
     merchant = a_merchant()
-    await store.commit(merchant)
+    event, endpoint = an_event(merchant), an_endpoint(merchant)
+    await store.commit(merchant, event, endpoint)
 
-    for orphan in (an_api_key(stranger), a_charge(stranger), a_refund(a_charge(merchant))):
+    for orphan in (
+        an_api_key(stranger),
+        a_charge(stranger),
+        a_refund(a_charge(merchant)),
+        an_event(stranger),
+        an_endpoint(stranger),
+        a_lane(an_endpoint(merchant)),
+        a_delivery(an_event(merchant), endpoint),
+        a_delivery(event, an_endpoint(merchant)),
+    ):
         with pytest.raises(Rejected) as rejection:
             await store.commit(orphan)
         # SQLite does not say which foreign key it was.

@@ -10,9 +10,23 @@ from hypothesis import strategies as st
 
 from kpay_adapters.sql.store import SqlStore
 from kpay_core.domain.charges import Charge
+from kpay_core.domain.endpoints import Subscription
+from kpay_core.domain.events import EVENT_TYPES
+from kpay_core.domain.lanes import Claim
 from kpay_core.domain.places import Address
+from kpay_core.domain.sending import Failure
 from kpay_core.query import Condition, Query
-from tests.contract.records import a_charge, a_merchant, new_id
+from tests.contract.records import (
+    a_charge,
+    a_delivery,
+    a_lane,
+    a_merchant,
+    an_attempt,
+    an_endpoint,
+    an_event,
+    new_id,
+    some_subscriptions,
+)
 
 # All that a request may carry: NUL and half surrogate pairs are refused at the door.
 TEXTS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=40)
@@ -59,6 +73,82 @@ def test_a_record_comes_back_equal(database: str, many: list[dict[str, Any]]) ->
             assert await store.find(Query(kind=Charge, where=where, limit=100)) == charges
             by_time = await store.find(Query(kind=Charge, where=where, order="created_at", limit=100))
             assert by_time == sorted(charges, key=lambda charge: (charge.created_at, charge.id))
+
+    asyncio.run(check())
+
+
+WEBHOOKS = st.fixed_dictionaries(
+    {
+        "event": st.fixed_dictionaries(
+            {"type": st.sampled_from(EVENT_TYPES), "body": TEXTS, "created_at": TIMES}
+        ),
+        "endpoint": st.fixed_dictionaries(
+            {
+                "url": TEXTS,
+                "enabled_events": st.lists(st.sampled_from(["*", *EVENT_TYPES]), max_size=4).map(tuple),
+                "description": st.none() | TEXTS,
+                "secret": TEXTS.map("1{}".format),
+            }
+        ),
+        "previous": st.none() | st.tuples(TEXTS, TIMES),
+        "entries": st.lists(
+            st.builds(
+                Subscription, endpoint=TEXTS, events=st.none() | st.lists(TEXTS, max_size=3).map(tuple)
+            ),
+            max_size=4,
+        ).map(tuple),
+        "lane": st.fixed_dictionaries(
+            {
+                "holder": st.none() | TEXTS,
+                "due_at": TIMES,
+                "sending": st.lists(
+                    st.builds(Claim, delivery=TEXTS, since=TIMES, lost=st.integers(0, 9)), max_size=8
+                ).map(tuple),
+            }
+        ),
+        "delivery": st.fixed_dictionaries(
+            {
+                "livemode": st.booleans(),
+                "next_attempt_at": TIMES,
+                "expires_at": TIMES,
+                "fresh_at": st.none() | TIMES,
+                "created_at": TIMES,
+            }
+        ),
+        "attempt": st.fixed_dictionaries(
+            {
+                "number": st.integers(1, 9),
+                "started_at": TIMES,
+                "milliseconds": st.integers(0, 2**40),
+                "status": st.none() | st.integers(0, 999),
+                "failure": st.none() | st.sampled_from(Failure),
+                "answer": TEXTS,
+            }
+        ),
+    }
+)
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(many=st.lists(WEBHOOKS, min_size=1, max_size=6))
+def test_whatever_is_kept_of_webhooks_comes_back_equal(database: str, many: list[dict[str, Any]]) -> None:
+    async def check() -> None:
+        records: list[Any] = []
+        for fields in many:
+            merchant = a_merchant()
+            previous, until = fields["previous"] or (None, None)
+            event = an_event(merchant, **fields["event"])
+            endpoint = an_endpoint(
+                merchant, **fields["endpoint"], previous_secret=previous, previous_until=until
+            )
+            known = some_subscriptions(endpoint, entries=fields["entries"])
+            delivery = a_delivery(event, endpoint, **fields["delivery"])
+            attempt = an_attempt(delivery, **fields["attempt"])
+            lane = a_lane(endpoint, **fields["lane"])
+            records += [merchant, event, endpoint, known, lane, delivery, attempt]
+        async with SqlStore(database) as store:
+            await store.commit(*records)
+            assert await asyncio.gather(*(store.get(type(each), each.id) for each in records)) == records
 
     asyncio.run(check())
 

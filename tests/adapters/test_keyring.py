@@ -1,0 +1,95 @@
+"""The keyring: what is sealed opens with the same keyring, for the same purpose, unchanged, and in no other way."""
+
+from base64 import b64decode, b64encode
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kpay_adapters.keyring import SecretKeyring
+from kpay_core.ports import CannotUnseal
+
+SECRET, OTHER = bytes(32), b"o" * 32
+OLD, NEW = b"1" * 32, b"2" * 32
+
+
+@given(
+    purpose=st.text(st.characters(exclude_categories=["Cs"])),
+    text=st.text(st.characters(exclude_categories=["Cs"])),
+)
+def test_what_is_sealed_comes_back(purpose: str, text: str) -> None:
+    keyring = SecretKeyring(SECRET)
+    assert keyring.unseal(purpose, keyring.seal(purpose, text)) == text
+
+
+def test_a_sealed_text_shows_nothing_of_what_is_in_it_and_is_never_the_same() -> None:
+    keyring = SecretKeyring(SECRET)
+    many = {keyring.seal("p", "whsec_secret") for _ in range(100)}
+    assert len(many) == 100
+    assert not any("whsec" in sealed for sealed in many)
+    assert len({sealed.partition(".")[0] for sealed in many}) == 1
+
+
+def test_another_keyring_another_purpose_and_another_text_do_not_open() -> None:
+    keyring = SecretKeyring(SECRET)
+    sealed = keyring.seal("endpoint/1", "whsec_secret")
+    for stranger, purpose, text in [
+        (SecretKeyring(OTHER), "endpoint/1", sealed),
+        (SecretKeyring(SECRET, sealing_keys=[NEW]), "endpoint/2", sealed),
+        (keyring, "endpoint/2", sealed),
+        (keyring, "endpoint/1", ""),
+        (keyring, "endpoint/1", "."),
+        (keyring, "endpoint/1", sealed.partition(".")[2]),
+        (keyring, "endpoint/1", sealed.partition(".")[0] + "."),
+        (keyring, "endpoint/1", sealed + "="),
+        (keyring, "endpoint/1", sealed + "é"),
+    ]:
+        with pytest.raises(CannotUnseal):
+            stranger.unseal(purpose, text)
+
+
+def test_a_sealed_text_of_which_any_bit_was_changed_does_not_open() -> None:
+    keyring = SecretKeyring(SECRET)
+    name, _, content = keyring.seal("p", "whsec_secret").partition(".")
+    raw = b64decode(content)
+    for bit in range(8 * len(raw)):
+        changed = (int.from_bytes(raw) ^ 1 << bit).to_bytes(len(raw))
+        with pytest.raises(CannotUnseal):
+            keyring.unseal("p", f"{name}.{b64encode(changed).decode()}")
+
+
+def test_a_refusal_shows_nothing_of_the_secret() -> None:
+    sealed = SecretKeyring(SECRET).seal("p", "whsec_secret")
+    for keyring in (SecretKeyring(OTHER), SecretKeyring(SECRET)):
+        with pytest.raises(CannotUnseal) as caught:
+            keyring.unseal("q", sealed)
+        assert "whsec" not in str(caught.value)
+        assert caught.value.__cause__ is None
+
+
+def test_a_sealing_key_is_replaced_by_putting_a_new_one_before_it() -> None:
+    before = SecretKeyring(SECRET)
+    first = before.seal("p", "derived")
+    during = SecretKeyring(SECRET, sealing_keys=[OLD])
+    second = during.seal("p", "old")
+    after = SecretKeyring(SECRET, sealing_keys=[NEW, OLD])
+    third = after.seal("p", "new")
+
+    assert [after.unseal("p", sealed) for sealed in (first, second, third)] == ["derived", "old", "new"]
+    assert [after.is_current(sealed) for sealed in (first, second, third)] == [False, False, True]
+    assert [during.is_current(sealed) for sealed in (first, second, third)] == [False, True, False]
+    with pytest.raises(CannotUnseal):
+        during.unseal("p", third)
+    # Without the old key, what it sealed is lost: everything is to be sealed again before it goes.
+    with pytest.raises(CannotUnseal):
+        SecretKeyring(SECRET, sealing_keys=[NEW]).unseal("p", second)
+
+
+def test_a_sealing_key_changes_no_fingerprint() -> None:
+    assert SecretKeyring(SECRET).mac("card", b"x") == SecretKeyring(SECRET, sealing_keys=[NEW]).mac(
+        "card", b"x"
+    )
+
+
+def test_keys_and_secrets_are_in_no_repr() -> None:
+    assert repr(SecretKeyring(SECRET, sealing_keys=[NEW])) == "<SecretKeyring>"
