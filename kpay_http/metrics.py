@@ -1,6 +1,9 @@
 """What a process counts, for Prometheus. Labels are few and known beforehand: routes, never paths or names."""
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from collections.abc import Generator
+from contextlib import contextmanager
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest, start_http_server
 
 # From a replay out of the page cache to the processor's 30 s.
 BUCKETS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -77,6 +80,17 @@ class Metrics:
 
     def count_kick_failure(self) -> None:
         self._kick_failures.inc()
+
+    @contextmanager
+    def served(self, host: str, port: int) -> Generator[int]:
+        """Serve them over HTTP from a thread, for a process that serves nothing else; yields the port."""
+        server, thread = start_http_server(port, host, registry=self.registry)
+        try:
+            yield server.server_port
+        finally:
+            server.shutdown()
+            server.server_close()
+            thread.join()
 
     def text(self) -> bytes:
         """Return everything in the Prometheus text format."""

@@ -42,7 +42,7 @@ HEADERS = {"Request-Id": {"description": "Names this request in our logs.", "sch
 
 def describe(framework: Litestar, *, version: str) -> dict[str, Any]:
     """Return the whole document."""
-    operations = sorted(operations_of(framework), key=lambda found: (found[1], found[0]))
+    operations = operations_of(framework)
     paths: dict[str, dict[str, Any]] = {}
     for method, path, operation in operations:
         paths.setdefault(path, {})[method] = _operation(operation, method, path)
@@ -70,14 +70,15 @@ def describe(framework: Litestar, *, version: str) -> dict[str, Any]:
 
 
 def operations_of(framework: Litestar) -> list[tuple[str, str, Operation]]:
-    """Return (method, path, operation) of every documented route."""
+    """Return (method, path, operation) of every documented route, sorted by path and method."""
     found: list[tuple[str, str, Operation]] = []
     for route in framework.routes:
         for handler in getattr(route, "route_handlers", ()):
             if isinstance(handler, HTTPRouteHandler) and KEY in handler.opt:
                 path = re.sub(r":\w+}", "}", route.path)
                 found.extend((method.lower(), path, handler.opt[KEY]) for method in handler.http_methods)
-    return [each for each in found if each[0] != "options"]
+    documented = (each for each in found if each[0] != "options")
+    return sorted(documented, key=lambda each: (each[1], each[0]))
 
 
 def _operation(operation: Operation, method: str, path: str) -> dict[str, Any]:

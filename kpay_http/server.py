@@ -39,7 +39,8 @@ async def serve(
     # What was imported lives as long as the process; the collector need not walk through it again and again.
     gc.collect()
     gc.freeze()
-    async with beside(work_for_ever(system) if working else None):
+    # A server that no longer delivers is better started anew than left to look healthy.
+    async with beside(work_for_ever(system) if working else None, on_end=lambda: stop(server)):
         with stopping_signals(lambda: stop(server)):
             started = asyncio.create_task(tell_when_started(server, on_start))
             await server.serve()
@@ -85,9 +86,17 @@ def stopping_signals(stop: Callable[[], None]) -> Generator[None]:
 
 
 @asynccontextmanager
-async def beside(work: Coroutine[Any, Any, None] | None) -> AsyncGenerator[None]:
-    """Run some work for ever, for as long as one is inside."""
+async def beside(
+    work: Coroutine[Any, Any, None] | None, *, on_end: Callable[[], None] = lambda: None
+) -> AsyncGenerator[None]:
+    """
+    Run some work that never ends by itself, for as long as one is inside.
+
+    Where it fails all the same, `on_end` is called, and leaving raises what it failed with.
+    """
     task = asyncio.create_task(work) if work else None
+    if task:
+        task.add_done_callback(lambda ended: None if ended.cancelled() else on_end())
     try:
         yield
     finally:
@@ -109,9 +118,11 @@ async def tell_when_started(server: Server, on_start: Callable[[int], None]) -> 
 async def until_signalled(
     work: Coroutine[Any, Any, None], *, on_start: Callable[[], None] = lambda: None
 ) -> None:
-    """Run some work until SIGINT or SIGTERM. `on_start` is called once they are listened to."""
+    """
+    Run some work until SIGINT or SIGTERM; raises what it fails with. `on_start` is called once they are listened to.
+    """
     ended = asyncio.Event()
-    async with beside(work):
+    async with beside(work, on_end=ended.set):
         with stopping_signals(ended.set):
             on_start()
             await ended.wait()

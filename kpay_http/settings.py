@@ -5,6 +5,7 @@ it and says what it takes; a secret is never shown.
 
 import os
 import re
+from base64 import b64decode
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
@@ -88,7 +89,7 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
         ),
         secret_key=take("KPAY_SECRET_KEY", None, str, "32 bytes in base64"),
         sealing_keys=take(
-            "KPAY_SEALING_KEYS", (), _list, "keys of 32 bytes in base64, with commas between them"
+            "KPAY_SEALING_KEYS", (), _keys, "keys of 32 bytes in base64, with commas between them"
         ),
         allow_local_webhooks=take("KPAY_ALLOW_LOCAL_WEBHOOKS", False, _flag, "1 or 0"),
         rate_limit=take("KPAY_RATE_LIMIT", 100, _whole(0, 1_000_000), "requests a second, 0 for no limit"),
@@ -122,8 +123,12 @@ def _flag(text: str) -> bool:
     return text == "1"
 
 
-def _list(text: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in text.split(","))
+def _keys(text: str) -> tuple[str, ...]:
+    # An empty part is what a shell leaves of a list that was empty before.
+    keys = tuple(part.strip() for part in text.split(",") if part.strip())
+    if not all(len(b64decode(key, validate=True)) == 32 for key in keys):
+        raise ValueError
+    return keys
 
 
 def _one_of(*words: str) -> Callable[[str], str]:

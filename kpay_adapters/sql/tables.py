@@ -222,13 +222,11 @@ ENDPOINTS = Table(
     Column("description", TEXT),
     Column("status", TEXT, nullable=False),
     Column("secret", TEXT, nullable=False),
-    Column("previous_secret", TEXT),
-    Column("previous_until", TIME),
+    Column("retired", DOCUMENT, nullable=False),
     Column("created_at", TIME, nullable=False),
     one_of("status", endpoints.Status),
     check("secret", "(status = 'deleted') = (secret = '')"),
-    check("previous", "(previous_secret IS NULL) = (previous_until IS NULL)"),
-    check("forgotten", "status <> 'deleted' OR previous_secret IS NULL"),
+    check("forgotten", "status <> 'deleted' OR CAST(retired AS TEXT) = '[]'"),
     Index("webhook_endpoints_of_merchant", "merchant", "livemode", "id"),
 )
 

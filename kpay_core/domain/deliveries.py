@@ -58,7 +58,7 @@ class Step(StrEnum):
     MISSED = "missed"
     # No further attempt falls within the delivery's life.
     EXHAUSTED = "exhausted"
-    # Its life ended while the endpoint was disabled.
+    # Its life ended while the endpoint was disabled, or nobody was there to make the next attempt.
     EXPIRED = "expired"
     ENDPOINT_DELETED = "endpoint_deleted"
 
@@ -149,9 +149,9 @@ def note(delivery: Delivery, reply: Reply, *, started_at: datetime) -> tuple[Del
         expires_at=started_at + LIFE if first else delivery.expires_at,
         fresh_at=None,
     )
-    again = due_again(tried, started_at=started_at)
     if reply.failure is None:
         return _finish(tried, Step.ARRIVED), attempt
+    again = due_again(tried, started_at=started_at)
     if again >= tried.expires_at:
         return _finish(tried, Step.EXHAUSTED), attempt
     status = step(TRANSITIONS, tried.status, Step.MISSED)

@@ -9,7 +9,7 @@ Webhook endpoints: where a merchant wants to hear of what happens, and of what (
 A deleted endpoint leaves its record behind, without its secrets, so that whoever still works for it finds out.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Any, Literal, cast
@@ -38,6 +38,10 @@ MAX_ENDPOINTS = 100
 
 # How long a rotated secret goes on signing beside the new one.
 ROTATION = timedelta(hours=24)
+
+# Secrets that sign beside the newest. More than one only where a merchant rotates again within 24 hours, perhaps
+# because the answer to the first rotation was lost.
+MAX_RETIRED = 9
 
 SECRET_PREFIX = "whsec_"  # noqa: S105 what a secret begins with
 SECRET_BYTES = 32
@@ -115,16 +119,29 @@ class Resend(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EndpointListParams(PageParams, frozen=True, kw_only=True):
-    """What the list of endpoints takes. Those that were deleted are in no list."""
+    """
+    What the list of endpoints takes. Those that were deleted are in no list.
+
+    Without a limit it is all there are: the public document says "all", and knows no parameter.
+    """
+
+    limit: Annotated[int, Meta(ge=1, le=100, description="How many to return.")] = MAX_ENDPOINTS
 
     @property
     def filters(self) -> tuple[Condition, ...]:
         return (("status", "in", (Status.ENABLED, Status.DISABLED)),)
 
 
+class Retired(msgspec.Struct, frozen=True, kw_only=True):
+    """A secret that was replaced, sealed, and until when it signs."""
+
+    secret: str
+    until: datetime
+
+
 class Endpoint(Record, frozen=True, kw_only=True):
     """
-    Where events go. `secret` is sealed, like the one before it, which signs too until `previous_until`.
+    Where events go. `secret` is sealed, like those before it, which sign too for a while; the newest is first.
 
     A deleted endpoint has none any more: its `secret` is empty.
     """
@@ -137,8 +154,7 @@ class Endpoint(Record, frozen=True, kw_only=True):
     description: str | None
     status: Status = Status.ENABLED
     secret: str
-    previous_secret: str | None = None
-    previous_until: datetime | None = None
+    retired: tuple[Retired, ...] = ()
     created_at: datetime
 
     @property
@@ -217,28 +233,44 @@ def change(endpoint: Endpoint, changes: dict[str, Any]) -> Endpoint:
 def delete(endpoint: Endpoint) -> Endpoint:
     """Delete an endpoint, and forget its secrets."""
     status = step(TRANSITIONS, endpoint.status, Step.DELETE)
-    return bump(endpoint, status=status, secret="", previous_secret=None, previous_until=None)
+    return bump(endpoint, status=status, secret="", retired=())
 
 
 def rotate(endpoint: Endpoint, *, secret: str, now: datetime) -> Endpoint:
-    """Sign with a new secret from now on, and for 24 hours with the one before it too. Twice is as once."""
+    """
+    Sign with a new secret from now on, and for 24 hours with the one before it too. Twice is as once.
+
+    One that was retired before keeps its own 24 hours: whoever rotates again, having missed an answer, still
+    verifies with it.
+    """
     if endpoint.secret == secret:
         # It was written after all, although the connection was lost, and somebody has changed something else since.
         return bump(endpoint)
-    return bump(endpoint, secret=secret, previous_secret=endpoint.secret, previous_until=now + ROTATION)
+    retired = (Retired(secret=endpoint.secret, until=now + ROTATION), *still_signing(endpoint, now=now))
+    return bump(endpoint, secret=secret, retired=retired[:MAX_RETIRED])
 
 
 def secrets_in_force(endpoint: Endpoint, *, now: datetime) -> tuple[str, ...]:
     """Return the sealed secrets that sign at a time, the newest first."""
-    previous = endpoint.previous_secret
-    if previous is None or endpoint.previous_until is None or now >= endpoint.previous_until:
-        return (endpoint.secret,)
-    return (endpoint.secret, previous)
+    return (endpoint.secret, *(each.secret for each in still_signing(endpoint, now=now)))
+
+
+def still_signing(endpoint: Endpoint, *, now: datetime) -> tuple[Retired, ...]:
+    """Return the secrets that were replaced less than 24 hours ago."""
+    return tuple(each for each in endpoint.retired if now < each.until)
 
 
 def sealed(endpoint: Endpoint) -> tuple[str, ...]:
     """Return every sealed secret that an endpoint has."""
-    return tuple(secret for secret in (endpoint.secret, endpoint.previous_secret) if secret)
+    return tuple(
+        secret for secret in (endpoint.secret, *(each.secret for each in endpoint.retired)) if secret
+    )
+
+
+def reseal(endpoint: Endpoint, again: Callable[[str], str]) -> Endpoint:
+    """Seal every secret of an endpoint anew."""
+    retired = tuple(Retired(secret=again(each.secret), until=each.until) for each in endpoint.retired)
+    return bump(endpoint, secret=again(endpoint.secret), retired=retired)
 
 
 def subscriptions_id(scope: Scope) -> str:
@@ -271,8 +303,3 @@ def subscribed(held: Subscriptions | None, type: EventType) -> list[str]:
         return []
     wanted = {ALL, type}
     return [entry.endpoint for entry in held.entries if entry.events and not wanted.isdisjoint(entry.events)]
-
-
-def is_enabled(held: Subscriptions | None, endpoint: str) -> bool:
-    """Tell whether an endpoint is enabled, for whatever type."""
-    return held is not None and any(e.endpoint == endpoint and e.events is not None for e in held.entries)

@@ -8,10 +8,11 @@ its lane, by which whoever is sending there learns of the change before anything
 from base64 import urlsafe_b64encode
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from functools import partial
 
 import msgspec
 
-from kpay_core.commit import Conflict, bump
+from kpay_core.commit import Conflict
 from kpay_core.domain import endpoints, lanes
 from kpay_core.domain.endpoints import Endpoint, EndpointListParams, Status, Subscriptions
 from kpay_core.domain.errors import NotFound
@@ -35,6 +36,9 @@ class NewSecret(msgspec.Struct, frozen=True, kw_only=True):
 
     endpoint: Endpoint
     secret: str
+
+    def __repr__(self) -> str:
+        return f"<NewSecret of {self.endpoint.id}>"
 
 
 async def create_endpoint(ports: Ports, scope: Scope, body: object) -> NewSecret:
@@ -102,7 +106,7 @@ async def _change(ports: Ports, scope: Scope, id: str, change: Change) -> Endpoi
         except Conflict:
             await turns.wait()
             continue
-        if changed.status is not Status.ENABLED:
+        if changed.status is not Status.ENABLED or changed.url != endpoint.url:
             await _until_settled(ports, lane)
         return changed
 
@@ -153,17 +157,17 @@ async def reseal_endpoints(ports: Ports) -> int:
     return resealed
 
 
+def _seal_again(ports: Ports, endpoint: str, sealed: str) -> str:
+    return seal(ports, endpoint, unseal(ports, endpoint, sealed))
+
+
 async def _reseal(ports: Ports, endpoint: Endpoint) -> bool:
     turns = Turns(ports)
     while True:
         if all(ports.keyring.is_current(sealed) for sealed in endpoints.sealed(endpoint)):
             return False
-        secret, previous = (
-            None if sealed is None else seal(ports, endpoint.id, unseal(ports, endpoint.id, sealed))
-            for sealed in (endpoint.secret, endpoint.previous_secret)
-        )
         try:
-            await commit(ports, bump(endpoint, secret=secret, previous_secret=previous))
+            await commit(ports, endpoints.reseal(endpoint, partial(_seal_again, ports, endpoint.id)))
             return True
         except Conflict:
             await turns.wait()

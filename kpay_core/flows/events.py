@@ -1,7 +1,9 @@
 """Events, as their merchant sees them: read, listed, and sent once more."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
+from kpay_core.commit import Conflict
 from kpay_core.domain import endpoints
 from kpay_core.domain.deliveries import Delivery
 from kpay_core.domain.endpoints import Resend, Subscriptions
@@ -50,6 +52,8 @@ async def resend_event(ports: Ports, scope: Scope, id: str, body: object) -> Seq
         wanted = [endpoint.id]
     deliveries = [make_delivery(ports, event, endpoint) for endpoint in wanted]
     if deliveries:
-        await commit(ports, *deliveries)
+        # Nobody else makes these ids. So a conflict says that they were written after all, and are being delivered.
+        with suppress(Conflict):
+            await commit(ports, *deliveries)
         wake(ports, deliveries)
     return deliveries

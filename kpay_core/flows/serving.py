@@ -26,8 +26,9 @@ from kpay_core.flows.endpoints import unseal
 from kpay_core.ports import Courier, Ports
 from kpay_core.query import Condition, Query
 
-# Endpoints found in one look.
-MANY_LANES = 500
+# Endpoints found in one look, of either kind. Where more than so many have deliveries that nobody has attempted, those
+# registered last wait until others have none, or for a hint.
+MANY_LANES = 5_000
 
 # Rows read at a time while looking. The rest of the last endpoint's rows is passed over: a backlog costs one page.
 FRESH_PAGE = 200
@@ -49,7 +50,7 @@ INTERRUPTED = Reply(key="", status=None, failure=Failure.INTERRUPTED, answer="",
 
 async def endpoints_due(ports: Ports) -> Sequence[str]:
     """
-    Return the endpoints that somebody should serve now, those that have waited longest first.
+    Return the endpoints that somebody should serve now: those whose lane is due, then those with fresh deliveries.
 
     An endpoint that is served at the moment may be among them: serving it once more does nothing.
     """

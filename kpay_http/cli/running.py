@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Coroutine
+from contextlib import ExitStack
 from typing import Any
 
 import click
@@ -23,6 +24,13 @@ from kpay_http.working import work_for_ever
 host_option = click.option("--host", help="Address to listen on.  [KPAY_HOST, else 127.0.0.1]")
 port_option = click.option("--port", type=click.IntRange(0, 65535), help="Port.  [KPAY_PORT, else 8000]")
 
+local_option = click.option(
+    "--allow-local-webhooks",
+    "local_webhooks",
+    is_flag=True,
+    help="Admit webhook endpoints on this machine, and http.  [KPAY_ALLOW_LOCAL_WEBHOOKS]",
+)
+
 log: Any = structlog.get_logger("kpay")
 
 
@@ -39,14 +47,15 @@ def run(work: Coroutine[Any, Any, None]) -> None:
 @click.command()
 @host_option
 @port_option
-def dev(host: str | None, port: int | None) -> None:
+@local_option
+def dev(host: str | None, port: int | None, local_webhooks: bool) -> None:
     """
     Everything in one process, on an embedded database.
 
     Makes kpay.db here (or what KPAY_DATABASE_URL names), a secret key beside it and a demo merchant, prints the
     merchant's keys, and serves.
     """
-    settings = settings_with(host=host, port=port)
+    settings = settings_with(host=host, port=port, local_webhooks=local_webhooks)
     logs.configure(settings.log_format)
     secret = compose.secret_of(settings, make=True)
 
@@ -83,9 +92,10 @@ def introduce(demo: Approved, url: str) -> None:
 @click.command()
 @host_option
 @port_option
-def serve(host: str | None, port: int | None) -> None:
+@local_option
+def serve(host: str | None, port: int | None, local_webhooks: bool) -> None:
     """The API. Without KPAY_BROKER_URL the worker's tasks are done in this process too."""
-    settings = settings_with(host=host, port=port)
+    settings = settings_with(host=host, port=port, local_webhooks=local_webhooks)
     logs.configure(settings.log_format)
     secret = compose.secret_of(settings, make=False)
 
@@ -104,21 +114,30 @@ def serve(host: str | None, port: int | None) -> None:
 
 
 @click.command()
-def worker() -> None:
+@host_option
+@click.option("--metrics-port", type=click.IntRange(0, 65535), help="Serve /metrics there.  [else nowhere]")
+@local_option
+def worker(host: str | None, metrics_port: int | None, local_webhooks: bool) -> None:
     """
     What goes on without a request: events are delivered, unfinished charges and refunds resolved.
 
     Any number may run. With KPAY_BROKER_URL they learn of new events through Redis or RabbitMQ; without it, and while
     the broker is away, they look once a second.
     """
-    settings = read_settings()
+    settings = settings_with(host=host, local_webhooks=local_webhooks)
     logs.configure(settings.log_format)
     secret = compose.secret_of(settings, make=False)
 
     async def work() -> None:
         await compose.check_migrated(settings)
         async with compose.open_system(settings, secret, working=True) as system:
-            await until_signalled(work_for_ever(system), on_start=lambda: log.info("working"))
+            with ExitStack() as stack:
+                on = None
+                if metrics_port is not None:
+                    on = stack.enter_context(system.metrics.served(settings.host, metrics_port))
+                await until_signalled(
+                    work_for_ever(system), on_start=lambda: log.info("working", metrics_port=on)
+                )
 
     run(work())
 

@@ -69,11 +69,14 @@ def say(text: str) -> None:
     click.echo(text)
 
 
-def settings_with(*, host: str | None, port: int | None) -> Settings:
+def settings_with(
+    *, host: str | None = None, port: int | None = None, local_webhooks: bool = False
+) -> Settings:
     """Read the settings, with what the command line says over them."""
     settings = read_settings()
     return msgspec.structs.replace(
         settings,
         host=settings.host if host is None else host,
         port=settings.port if port is None else port,
+        allow_local_webhooks=settings.allow_local_webhooks or local_webhooks,
     )

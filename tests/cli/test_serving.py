@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from kpay_adapters.testing import CHARGE
+from kpay_http.server import until_signalled
 from tests.http.world import LATE, merged
 from tests.servers import START_SECONDS, Installation, Server, free_port
 
@@ -24,6 +25,8 @@ WRONG = {
     "KPAY_SECRET_KEY": "c2hvcnQ=",
     "KPAY_RATE_LIMIT": "-1",
     "KPAY_LOG_FORMAT": "xml",
+    "KPAY_ALLOW_LOCAL_WEBHOOKS": "yes",
+    "KPAY_SEALING_KEYS": "c2hvcnQ=,c2hvcnQ=",
 }
 
 
@@ -158,14 +161,38 @@ def test_sigterm_lets_the_request_in_flight_finish_and_exits_0(sqlite: Installat
         httpx.get(f"{server.url}/healthz")
 
 
-def test_a_worker_stops_when_told_to_as_from_a_keyboard(sqlite: Installation) -> None:
-    log = sqlite.migrate().folder / "worker.log"
+def start_worker(installation: Installation, *arguments: str) -> tuple[Any, Path]:
+    """Start a worker, and wait until it works."""
+    log = installation.migrate().folder / "worker.log"
     with log.open("wb") as output:
-        worker = sqlite.process("worker", output=output)
+        worker = installation.process("worker", *arguments, output=output)
     give_up = time.monotonic() + START_SECONDS
     while "working" not in log.read_text() and time.monotonic() < give_up:
         assert worker.poll() is None, log.read_text()
         time.sleep(0.02)
+    return worker, log
+
+
+def test_a_worker_stops_when_told_to_as_from_a_keyboard(sqlite: Installation) -> None:
+    worker, log = start_worker(sqlite)
     worker.send_signal(signal.SIGINT)
     assert worker.wait(START_SECONDS) == 0
     assert "Traceback" not in log.read_text()
+
+
+def test_a_worker_tells_what_it_counts_where_it_is_asked_to(sqlite: Installation) -> None:
+    port = free_port()
+    worker, log = start_worker(sqlite, "--metrics-port", str(port))
+    assert "kpay_drain_failures_total 0.0" in httpx.get(f"http://127.0.0.1:{port}/metrics").text
+    worker.send_signal(signal.SIGTERM)
+    assert worker.wait(START_SECONDS) == 0
+    assert "Traceback" not in log.read_text()
+
+
+@pytest.mark.anyio
+async def test_work_that_fails_ends_its_process_instead_of_leaving_it_idle() -> None:
+    async def work() -> None:
+        raise RuntimeError("a bug of ours")
+
+    with pytest.raises(RuntimeError, match="a bug of ours"):
+        await until_signalled(work())

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kpay_core.domain import endpoints
+from kpay_core.domain import endpoints, signing
 from kpay_core.domain.endpoints import Endpoint, Status, Step, Subscriptions
 from kpay_core.domain.errors import Invalid
 from kpay_core.domain.events import EVENT_TYPES
@@ -136,15 +136,30 @@ def test_a_rotated_secret_signs_for_24_hours_to_the_millisecond() -> None:
     assert endpoints.secrets_in_force(endpoint, now=NOW + day) == ("sealed 2",)
 
 
-def test_a_second_rotation_drops_the_oldest() -> None:
-    twice = endpoints.rotate(
-        endpoints.rotate(an_endpoint(), secret="sealed 2", now=NOW),
-        secret="sealed 3",
-        now=NOW + timedelta(hours=1),
-    )
-    late = NOW + timedelta(hours=25) - timedelta(milliseconds=1)
-    assert endpoints.secrets_in_force(twice, now=late) == ("sealed 3", "sealed 2")
-    assert "sealed 1" not in repr(twice)
+def test_a_second_rotation_leaves_each_secret_its_own_24_hours() -> None:
+    hour, day, instant = timedelta(hours=1), timedelta(hours=24), timedelta(milliseconds=1)
+    once = endpoints.rotate(an_endpoint(), secret="sealed 2", now=NOW)
+    twice = endpoints.rotate(once, secret="sealed 3", now=NOW + hour)
+    assert endpoints.secrets_in_force(twice, now=NOW + hour) == ("sealed 3", "sealed 2", "sealed 1")
+    assert endpoints.secrets_in_force(twice, now=NOW + day) == ("sealed 3", "sealed 2")
+    assert endpoints.secrets_in_force(twice, now=NOW + day + hour - instant) == ("sealed 3", "sealed 2")
+    assert endpoints.secrets_in_force(twice, now=NOW + day + hour) == ("sealed 3",)
+
+
+def test_a_rotation_forgets_the_secrets_whose_time_is_over() -> None:
+    once = endpoints.rotate(an_endpoint(), secret="sealed 2", now=NOW)
+    later = endpoints.rotate(once, secret="sealed 3", now=NOW + timedelta(hours=24))
+    assert endpoints.sealed(later) == ("sealed 3", "sealed 2")
+
+
+def test_however_often_it_is_rotated_the_signatures_fit_a_header() -> None:
+    endpoint = an_endpoint()
+    for number in range(50):
+        endpoint = endpoints.rotate(endpoint, secret=f"sealed {number}", now=NOW)
+    secrets = endpoints.secrets_in_force(endpoint, now=NOW)
+    assert (len(secrets), secrets[0]) == (10, "sealed 49")
+    header = signing.sign(b"{}", secrets=secrets, now=NOW)
+    assert signing.verify(b"{}", header, secrets[-1], now=NOW)
 
 
 def test_a_rotation_that_is_applied_twice_keeps_the_secret_before_it() -> None:
@@ -155,7 +170,7 @@ def test_a_rotation_that_is_applied_twice_keeps_the_secret_before_it() -> None:
 
 def test_a_deleted_endpoint_forgets_its_secrets() -> None:
     deleted = endpoints.delete(endpoints.rotate(an_endpoint(), secret="sealed 2", now=NOW))
-    assert (deleted.secret, deleted.previous_secret, deleted.previous_until) == ("", None, None)
+    assert (deleted.secret, deleted.retired) == ("", ())
     assert endpoints.sealed(deleted) == ()
 
 

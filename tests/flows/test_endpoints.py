@@ -103,7 +103,7 @@ async def test_a_deleted_endpoint_is_gone_without_its_secrets() -> None:
     await world.kpay.rotate_endpoint_secret(world.scope, id)
     await world.kpay.delete_endpoint(world.scope, id)
     kept = await the_endpoint(world, id)
-    assert (kept.status, kept.secret, kept.previous_secret) == ("deleted", "", None)
+    assert (kept.status, kept.secret, kept.retired) == ("deleted", "", ())
     for gone in (
         world.kpay.get_endpoint(world.scope, id),
         world.patch(id, status="enabled"),
@@ -117,7 +117,7 @@ async def test_a_deleted_endpoint_is_gone_without_its_secrets() -> None:
     await check_deliveries(world)
 
 
-async def test_a_rotation_leaves_two_secrets_in_force_for_24_hours_and_then_one() -> None:
+async def test_a_rotation_leaves_every_secret_in_force_for_24_hours_more() -> None:
     world = await World().open()
     new = await world.endpoint()
     id = new.endpoint.id
@@ -125,6 +125,7 @@ async def test_a_rotation_leaves_two_secrets_in_force_for_24_hours_and_then_one(
     assert secrets(world, await the_endpoint(world, id)) == [second.secret, new.secret]
     world.advance(hours=1)
     third = await world.kpay.rotate_endpoint_secret(world.scope, id)
+    assert secrets(world, await the_endpoint(world, id)) == [third.secret, second.secret, new.secret]
     world.clock.advance(timedelta(hours=24) - timedelta(milliseconds=1))
     assert secrets(world, await the_endpoint(world, id)) == [third.secret, second.secret]
     world.clock.advance(timedelta(milliseconds=1))
@@ -173,7 +174,7 @@ async def test_one_delete_of_many_wins_and_nothing_comes_back(seed: int) -> None
     assert sum(isinstance(result, NotFound) for result in results[:2]) == 1
     assert all(isinstance(result, NotFound) for result in results if isinstance(result, Exception))
     kept = await the_endpoint(world, id)
-    assert (kept.status, kept.secret, kept.previous_secret) == ("deleted", "", None)
+    assert (kept.status, kept.secret, kept.retired) == ("deleted", "", ())
     await check_deliveries(world)
 
 

@@ -116,12 +116,7 @@ async def test_a_resend_to_nobody_sends_nothing() -> None:
 
 @pytest.mark.parametrize(
     "written",
-    [
-        pytest.param(
-            True, marks=pytest.mark.xfail(reason="the worker's version hides that the commit was ours")
-        ),
-        False,
-    ],
+    [True, False],
 )
 async def test_an_uncertain_resend_is_sent_once_also_when_it_was_delivered_meanwhile(written: bool) -> None:
     world = await World().open()

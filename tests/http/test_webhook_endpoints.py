@@ -480,7 +480,7 @@ def gone(client: Client, before: dict[str, Any]) -> bool:
 def rotated(client: Client, before: dict[str, Any]) -> bool:
     kept = client.world.run(client.world.kpay.store.get(Endpoint, before["id"]))
     assert kept is not None
-    return kept.previous_secret is not None
+    return len(kept.retired) == 1
 
 
 def resent(client: Client, before: dict[str, Any]) -> bool:

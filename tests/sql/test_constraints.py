@@ -76,11 +76,9 @@ REFUSED = [
     ("webhook_endpoints", "status = 'paused'", "status"),
     ("webhook_endpoints", "secret = ''", "secret"),
     ("webhook_endpoints", "status = 'deleted'", "secret"),
-    ("webhook_endpoints", "previous_secret = 'sealed'", "previous"),
-    ("webhook_endpoints", "previous_until = created_at", "previous"),
     (
         "webhook_endpoints",
-        "status = 'deleted', secret = '', previous_secret = 'sealed', previous_until = created_at",
+        "status = 'deleted', secret = '', retired = '[{}]'",
         "forgotten",
     ),
     ("webhook_lanes", "version = 0", "version"),

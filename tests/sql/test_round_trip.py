@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from kpay_adapters.sql.store import SqlStore
 from kpay_core.domain.charges import Charge
-from kpay_core.domain.endpoints import Subscription
+from kpay_core.domain.endpoints import Retired, Subscription
 from kpay_core.domain.events import EVENT_TYPES
 from kpay_core.domain.lanes import Claim
 from kpay_core.domain.places import Address
@@ -90,7 +90,7 @@ WEBHOOKS = st.fixed_dictionaries(
                 "secret": TEXTS.map("1{}".format),
             }
         ),
-        "previous": st.none() | st.tuples(TEXTS, TIMES),
+        "retired": st.lists(st.builds(Retired, secret=TEXTS, until=TIMES), max_size=3).map(tuple),
         "entries": st.lists(
             st.builds(
                 Subscription, endpoint=TEXTS, events=st.none() | st.lists(TEXTS, max_size=3).map(tuple)
@@ -136,11 +136,8 @@ def test_whatever_is_kept_of_webhooks_comes_back_equal(database: str, many: list
         records: list[Any] = []
         for fields in many:
             merchant = a_merchant()
-            previous, until = fields["previous"] or (None, None)
             event = an_event(merchant, **fields["event"])
-            endpoint = an_endpoint(
-                merchant, **fields["endpoint"], previous_secret=previous, previous_until=until
-            )
+            endpoint = an_endpoint(merchant, **fields["endpoint"], retired=fields["retired"])
             known = some_subscriptions(endpoint, entries=fields["entries"])
             delivery = a_delivery(event, endpoint, **fields["delivery"])
             attempt = an_attempt(delivery, **fields["attempt"])

@@ -73,15 +73,13 @@ def upgrade() -> None:
         sa.Column("description", TEXT, nullable=True),
         sa.Column("status", TEXT, nullable=False),
         sa.Column("secret", TEXT, nullable=False),
-        sa.Column("previous_secret", TEXT, nullable=True),
-        sa.Column("previous_until", TIME, nullable=True),
+        sa.Column("retired", DOCUMENT, nullable=False),
         sa.Column("created_at", TIME, nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("webhook_endpoints_pkey")),
         check("webhook_endpoints_version_check", "version >= 1"),
         check("webhook_endpoints_status_check", "status IN ('enabled', 'disabled', 'deleted')"),
         check("webhook_endpoints_secret_check", "(status = 'deleted') = (secret = '')"),
-        check("webhook_endpoints_previous_check", "(previous_secret IS NULL) = (previous_until IS NULL)"),
-        check("webhook_endpoints_forgotten_check", "status <> 'deleted' OR previous_secret IS NULL"),
+        check("webhook_endpoints_forgotten_check", "status <> 'deleted' OR CAST(retired AS TEXT) = '[]'"),
         sa.ForeignKeyConstraint(["merchant"], ["merchants.id"], name=op.f("webhook_endpoints_merchant_fkey")),
     )
     op.create_index("webhook_endpoints_of_merchant", "webhook_endpoints", ["merchant", "livemode", "id"])
