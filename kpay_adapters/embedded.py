@@ -102,19 +102,30 @@ class Drain:
             if hinted:
                 self._again.add(endpoint)
         elif len(self._tasks) < MAX_SERVED:
+            # Before the task's first step, so that a second hint does not start a second task.
+            self._served[endpoint] = self._couriers.courier()
             task = asyncio.create_task(self._keep_serving(kpay, endpoint), name=f"serve {endpoint}")
             self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            task.add_done_callback(self._make_room)
+        elif len(self._hints) < MAX_HINTS:
+            # Its turn comes before the next look finds the same ones first again.
+            self._hints[endpoint] = None
+
+    def _make_room(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if self._hints:
+            self._woken.set()
 
     async def _keep_serving(self, kpay: Kpay, endpoint: str) -> None:
         """Serve an endpoint, and again where a hint came when it might not have been seen any more."""
-        self._served[endpoint] = self._couriers.courier()
         try:
             while True:
                 self._again.discard(endpoint)
                 await kpay.serve_endpoint(endpoint, self._served[endpoint], stop=lambda: self._stopping)
                 if endpoint not in self._again or self._stopping:
                     return
+                # One that lost its lane may have left replies to come, which are no longer anybody's.
+                self._served[endpoint] = self._couriers.courier()
         except Unavailable:
             # The next look finds out, and says so once for all.
             return
@@ -132,3 +143,4 @@ class Drain:
             _, late = await asyncio.wait(self._tasks, timeout=STOP_SECONDS)
             for task in late:
                 task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)

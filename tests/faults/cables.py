@@ -1,0 +1,90 @@
+"""A cable to a server that tests share: they cut theirs, and nobody else's."""
+
+import asyncio
+import threading
+from typing import Literal, Self
+from urllib.parse import urlsplit
+
+
+class Cable:
+    """
+    A TCP proxy in a thread of its own.
+
+    While it is "cut" there are no connections, and none can be made; while it is "stuck" they stay, and nothing gets
+    through.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._parts = urlsplit(url)
+        self._state: Literal["whole", "cut", "stuck"] = "whole"
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._started = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()))
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        self._started.wait()
+        user = f"{self._parts.netloc.rpartition('@')[0]}@" if "@" in self._parts.netloc else ""
+        self.url = self._parts._replace(netloc=f"{user}127.0.0.1:{self._port}").geturl()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.call_soon_threadsafe(self._ended.set)
+        self._thread.join()
+
+    def cut(self) -> None:
+        self._state = "cut"
+        asyncio.run_coroutine_threadsafe(self._hang_up(), self._loop).result()
+
+    def stick(self) -> None:
+        self._state = "stuck"
+
+    def mend(self) -> None:
+        self._state = "whole"
+        asyncio.run_coroutine_threadsafe(self._hang_up(), self._loop).result()
+
+    def hang_up(self) -> None:
+        """End all connections; new ones can be made."""
+        asyncio.run_coroutine_threadsafe(self._hang_up(), self._loop).result()
+
+    async def _hang_up(self) -> None:
+        for writer in list(self._writers):
+            writer.transport.abort()
+        self._writers.clear()
+
+    async def _serve(self) -> None:
+        self._loop, self._ended = asyncio.get_running_loop(), asyncio.Event()
+        server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        self._port: int = server.sockets[0].getsockname()[1]
+        self._started.set()
+        await self._ended.wait()
+        server.close()
+        await self._hang_up()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        # Sockets are closed in the loop's next turn.
+        await asyncio.sleep(0.01)
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._state == "cut":
+            writer.transport.abort()
+            return
+        there = await asyncio.open_connection(self._parts.hostname, self._parts.port)
+        self._writers |= {writer, there[1]}
+        for source, target in ((reader, there[1]), (there[0], writer)):
+            task = asyncio.create_task(self._carry(source, target))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _carry(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+        try:
+            while data := await source.read(65536):
+                if self._state == "stuck":
+                    continue
+                target.write(data)
+        except OSError:
+            pass
+        finally:
+            target.transport.abort()
