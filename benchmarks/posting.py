@@ -14,7 +14,7 @@ import aiohttp
 import msgspec
 import uvloop
 
-from kpay_core.domain.posting import make_post
+from kpay_core.domain.posts import make_post
 
 # As many at a time as the worker has to as many endpoints.
 CLIENTS = 128

@@ -16,7 +16,7 @@ from kpay_adapters.sandbox import SandboxNetwork
 from kpay_adapters.system import EPOCH, MILLISECOND, cut_to_milliseconds, uuid7
 from kpay_core import Kpay
 from kpay_core.domain import examples
-from kpay_core.domain.sending import Failure, Post, Reply
+from kpay_core.domain.posts import Failure, Post, Reply
 from kpay_core.ports import Clock, Ids, Processor, Store
 
 T = TypeVar("T")

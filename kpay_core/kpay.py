@@ -1,6 +1,6 @@
 """The front door: everything K-Payments does, as methods of one object made of ports."""
 
-from kpay_core.flows import charges, deliveries, endpoints, events, merchants, refunds, serving, sweep
+from kpay_core.flows import charges, deliveries, delivering, endpoints, events, merchants, refunds, sweep
 from kpay_core.ports import Ports
 
 
@@ -46,5 +46,5 @@ class Kpay(Ports):
     resend_event = events.resend_event
 
     sweep = sweep.sweep
-    endpoints_due = serving.endpoints_due
-    serve_endpoint = serving.serve_endpoint
+    endpoints_due = delivering.endpoints_due
+    deliver_to = delivering.deliver_to

@@ -1,5 +1,6 @@
 """
-What the core asks of the world. Each docstring is a contract; each sentence of it has a test in the contract suite.
+What the core asks of the world. Each docstring is a contract; each sentence of the store's has a test in the suite that
+every store passes.
 
 Flows await nothing but these, so that a simulator can drive them step by step without an event loop.
 """
@@ -12,8 +13,8 @@ import msgspec
 
 from kpay_core.commit import Record
 from kpay_core.domain.cards import Card
+from kpay_core.domain.posts import Post, Reply
 from kpay_core.domain.processing import Verdict
-from kpay_core.domain.sending import Post, Reply
 from kpay_core.query import Query
 
 R = TypeVar("R", bound=Record)

@@ -11,8 +11,8 @@ from sqlalchemy import MetaData, Table
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from kpay_adapters import keyring, ratelimit
+from kpay_adapters.drain import Drain
 from kpay_adapters.dramatiq_ import Kicked, Kicker, open_broker
-from kpay_adapters.embedded import Drain
 from kpay_adapters.keyring import SecretKeyring
 from kpay_adapters.sandbox import Entry, SandboxNetwork
 from kpay_adapters.sender import Sender
@@ -22,7 +22,7 @@ from kpay_adapters.sql.store import SqlStore
 from kpay_adapters.system import SystemClock, SystemIds
 from kpay_core import Kpay
 from kpay_core.commit import CommitFailed, Record
-from kpay_core.domain.sending import Reply
+from kpay_core.domain.posts import Reply
 from kpay_core.ports import Wake, wake_nobody
 from kpay_http.metrics import Metrics
 from kpay_http.settings import BadSetting, Settings, shown_url
@@ -237,6 +237,6 @@ async def open_system(settings: Settings, secret: bytes, *, working: bool) -> As
         try:
             yield system
         finally:
-            await system.drain()
+            await system.until_done()
             if limiter is not None:
                 await limiter.close()

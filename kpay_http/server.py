@@ -12,7 +12,7 @@ import uvicorn
 from kpay_http.app import create_app
 from kpay_http.deadlines import DeadlineProtocol
 from kpay_http.settings import Settings
-from kpay_http.system import DRAIN_SECONDS, System
+from kpay_http.system import DONE_WITHIN_SECONDS, System
 from kpay_http.working import work_for_ever
 
 # A kept-alive connection costs a file handle; clients that send every few seconds keep theirs.
@@ -62,7 +62,7 @@ def config_of(app: Any, *, host: str, port: int) -> uvicorn.Config:
         server_header=False,
         proxy_headers=False,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=DRAIN_SECONDS,
+        timeout_graceful_shutdown=DONE_WITHIN_SECONDS,
     )
 
 

@@ -10,7 +10,7 @@ from kpay_http.metrics import Metrics
 T = TypeVar("T")
 
 # The processor answers within 30 s, and its outcome still has to be committed.
-DRAIN_SECONDS = 40
+DONE_WITHIN_SECONDS = 40
 
 
 class Decision(Protocol):
@@ -35,7 +35,7 @@ class System:
     What every request is served with.
 
     Work that changes something runs in a task of its own, so that neither a client that hangs up nor a server that
-    stops cuts it off: `drain` waits for it.
+    stops cuts it off: `until_done` waits for it.
     """
 
     def __init__(
@@ -62,11 +62,11 @@ class System:
         task.add_done_callback(self._begun.discard)
         return await asyncio.shield(task)
 
-    async def drain(self) -> None:
+    async def until_done(self) -> None:
         """
         Wait until all that was begun has ended, or for as long as one call to the network takes.
 
         What is still open then is left as a crash would leave it, and resolved like that.
         """
         if self._begun:
-            await asyncio.wait(self._begun, timeout=DRAIN_SECONDS)
+            await asyncio.wait(self._begun, timeout=DONE_WITHIN_SECONDS)

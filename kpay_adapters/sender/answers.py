@@ -8,7 +8,7 @@ import aiohttp
 from aiohttp.http import HttpProcessingError
 
 from kpay_adapters.sender.guard import Refused
-from kpay_core.domain.sending import MAX_KEPT_BYTES, Failure
+from kpay_core.domain.posts import MAX_KEPT_BYTES, Failure
 
 
 class Answer(aiohttp.ClientResponse):

@@ -17,7 +17,7 @@ from yarl import URL
 from kpay_adapters.sender.answers import Answer, failure_of, judge, text_of
 from kpay_adapters.sender.guard import Names, Refused, is_admitted
 from kpay_core.domain.addresses import check_url
-from kpay_core.domain.sending import DEADLINE_SECONDS, MAX_KEPT_BYTES, MAX_READ_BYTES, Failure, Post, Reply
+from kpay_core.domain.posts import DEADLINE_SECONDS, MAX_KEPT_BYTES, MAX_READ_BYTES, Failure, Post, Reply
 
 # Idle connections are kept for bursts. Node.js, Apache and uvicorn close theirs after 5 s: we do it first, so that
 # few posts go out on a connection that is just being closed.

@@ -21,7 +21,7 @@ from sqlalchemy import (
 
 from kpay_adapters.sql.columns import DOCUMENT, INTEGER, TEXT, TIME
 from kpay_core.commit import Record
-from kpay_core.domain import charges, deliveries, endpoints, idempotency, merchants, refunds, sending
+from kpay_core.domain import charges, deliveries, endpoints, idempotency, merchants, posts, refunds
 from kpay_core.domain.charges import Charge
 from kpay_core.domain.deliveries import Attempt, Delivery
 from kpay_core.domain.endpoints import Endpoint, Subscriptions
@@ -287,7 +287,7 @@ ATTEMPTS = Table(
     Column("answer", TEXT, nullable=False),
     check("number", "number >= 1"),
     check("milliseconds", "milliseconds >= 0"),
-    one_of("failure", sending.Failure),
+    one_of("failure", posts.Failure),
 )
 
 # In the order in which every process writes: parents first, so that foreign keys hold and nobody waits in a circle.

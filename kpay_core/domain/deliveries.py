@@ -22,8 +22,8 @@ from msgspec.structs import replace
 from kpay_core.commit import Record, bump
 from kpay_core.domain.events import Event, EventType
 from kpay_core.domain.machine import step
+from kpay_core.domain.posts import Failure, Reply
 from kpay_core.domain.scope import Scope
-from kpay_core.domain.sending import Failure, Reply
 
 # The public document: "retried with exponential backoff (1m, 5m, 30m, 2h, 6h, 12h, 24h)". The last one repeats
 # while it still falls within the life of the delivery, so the ninth attempt, 68 h 36 m after the first, is the last.

@@ -42,8 +42,6 @@ def of_charge(charge: Charge) -> tuple[Happening, ...]:
 
 def of_refund(before: Refund, refund: Refund, charge: Charge | None) -> tuple[Happening, ...]:
     """Tell of a refund that has just moved, and of its charge where it moved too."""
-    if refund.status is refunds.Status.REVERSING:
-        return ()
     told = [_of_refund(before, refund)]
     if refund.status is refunds.Status.SUCCEEDED:
         assert charge is not None, "a refund that succeeds moves its charge"

@@ -17,7 +17,7 @@ from datetime import datetime, timedelta
 import msgspec
 
 from kpay_core.commit import Record, bump
-from kpay_core.domain.sending import MAX_IN_FLIGHT
+from kpay_core.domain.posts import MAX_IN_FLIGHT
 
 # Longer than an attempt (15 s) and the patience with a database that is away (20 s), so that no live attempt is made
 # a second time; short, because after a crash this is how long those that were on their way stand still.
@@ -25,7 +25,7 @@ LEASE = timedelta(seconds=45)
 
 # An attempt starts this long after it was written down, or not at all: by then, a change of the endpoint that was
 # acknowledged in between is known to hold.
-START = timedelta(seconds=1)
+START_WITHIN = timedelta(seconds=1)
 
 # A delivery whose worker dies every time may be what kills them; after so often it counts as a failed attempt.
 MAX_LOST = 5
@@ -83,6 +83,11 @@ def release(lane: Lane, *, due_at: datetime | None) -> Lane:
     return bump(lane, holder=None, due_at=due_at, sending=())
 
 
+def differ(one: Lane, other: Lane) -> bool:
+    """Tell whether two versions of a lane say different things."""
+    return (one.holder, one.due_at, one.sending) != (other.holder, other.due_at, other.sending)
+
+
 def call(lane: Lane, *, now: datetime) -> Lane:
     """Note that the endpoint has changed: whoever holds the lane learns of it, else somebody is to look now."""
     return bump(lane) if is_held(lane, now=now) else bump(lane, due_at=now)
@@ -90,4 +95,4 @@ def call(lane: Lane, *, now: datetime) -> Lane:
 
 def settled_at(lane: Lane) -> datetime | None:
     """Tell when nothing that was written down can start any more; None where nothing is on its way."""
-    return max((claim.since + START for claim in lane.sending), default=None)
+    return max((claim.since + START_WITHIN for claim in lane.sending), default=None)

@@ -10,7 +10,7 @@ from kpay_core.domain.deliveries import Attempt, Delivery
 from kpay_core.domain.endpoints import Endpoint, EventName
 from kpay_core.domain.events import Event, EventType
 from kpay_core.domain.pages import Page
-from kpay_core.domain.sending import Failure
+from kpay_core.domain.posts import Failure
 from kpay_core.domain.views import ListView, Time, time
 
 

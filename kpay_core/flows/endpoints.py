@@ -115,7 +115,7 @@ async def _until_settled(ports: Ports, lane: Lane) -> None:
     """Wait until what was written down to be started has started, or never will."""
     settled_at = lanes.settled_at(lane)
     if settled_at is not None and (seconds := (settled_at - ports.clock.now()).total_seconds()) > 0:
-        await ports.clock.sleep(min(seconds, lanes.START.total_seconds()))
+        await ports.clock.sleep(min(seconds, lanes.START_WITHIN.total_seconds()))
 
 
 async def get_endpoint(ports: Ports, scope: Scope, id: str) -> Endpoint:

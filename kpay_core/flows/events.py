@@ -50,7 +50,8 @@ async def resend_event(ports: Ports, scope: Scope, id: str, body: object) -> Seq
         if endpoint.status is not endpoints.Status.ENABLED:
             raise Invalid({"endpoint": ["disabled"]}, code="endpoint_disabled")
         wanted = [endpoint.id]
-    deliveries = [make_delivery(ports, event, endpoint) for endpoint in wanted]
+    now = ports.clock.now()
+    deliveries = [make_delivery(ports, event, endpoint, now=now) for endpoint in wanted]
     if deliveries:
         # Nobody else makes these ids. So a conflict says that they were written after all, and are being delivered.
         with suppress(Conflict):

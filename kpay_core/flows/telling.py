@@ -1,6 +1,7 @@
 """Telling of what happens: the events of a change, and the deliveries they need, to be committed with it."""
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from kpay_core.commit import Record
 from kpay_core.domain import endpoints, happenings
@@ -35,7 +36,7 @@ async def commit_and_tell(
     ]
     held = await ports.store.get(Subscriptions, endpoints.subscriptions_id(scope))
     deliveries = [
-        make_delivery(ports, event, endpoint)
+        make_delivery(ports, event, endpoint, now=now)
         for event in events
         for endpoint in endpoints.subscribed(held, event.type)
     ]
@@ -43,9 +44,8 @@ async def commit_and_tell(
     wake(ports, deliveries)
 
 
-def make_delivery(ports: Ports, event: Event, endpoint: str) -> Delivery:
+def make_delivery(ports: Ports, event: Event, endpoint: str, *, now: datetime) -> Delivery:
     """Send an event on its way to one endpoint."""
-    now = ports.clock.now()
     return deliver(event, endpoint, id=prefixed("dlv", ports.ids.uuid7(now)), now=now)
 
 

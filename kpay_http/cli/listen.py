@@ -14,9 +14,8 @@ from kpay_core.domain.addresses import check_url
 from kpay_core.domain.endpoints import ALL
 from kpay_core.domain.errors import Invalid
 from kpay_core.domain.events import EVENT_TYPES, Event
-from kpay_core.domain.posting import make_post
+from kpay_core.domain.posts import MAX_IN_FLIGHT, Failure, Reply, make_post
 from kpay_core.domain.scope import Mode, Scope
-from kpay_core.domain.sending import MAX_IN_FLIGHT, Failure, Reply
 from kpay_core.domain.views import time
 from kpay_core.flows.endpoints import write_secret
 from kpay_core.ports import Courier

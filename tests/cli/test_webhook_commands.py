@@ -20,8 +20,8 @@ from kpay_adapters.testing import CHARGE, FrozenClock, ScriptedCourier, make_kpa
 from kpay_core import Kpay
 from kpay_core.domain import signing
 from kpay_core.domain.events import EVENT_TYPES, Event
+from kpay_core.domain.posts import MAX_IN_FLIGHT
 from kpay_core.domain.scope import Scope
-from kpay_core.domain.sending import MAX_IN_FLIGHT
 from kpay_http.cli.listen import LOOK_BACK, Target, Watch, forward
 from tests.http.world import DECLINES, HOOKS, merged
 from tests.servers import START_SECONDS, Installation, Process, Server, free_port

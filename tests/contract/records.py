@@ -17,8 +17,8 @@ from kpay_core.domain.keys import ApiKey
 from kpay_core.domain.lanes import Claim, Lane
 from kpay_core.domain.merchants import Merchant
 from kpay_core.domain.places import Address
+from kpay_core.domain.posts import Failure
 from kpay_core.domain.refunds import Refund
-from kpay_core.domain.sending import Failure
 
 NOW = datetime(2026, 3, 1, 12, 30, 15, 123000, tzinfo=UTC)
 SECOND = timedelta(seconds=1)

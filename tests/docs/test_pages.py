@@ -8,8 +8,8 @@ from types import ModuleType
 import click
 import pytest
 
-from kpay_adapters import dramatiq_, embedded
-from kpay_core.domain import deliveries, endpoints, lanes, sending
+from kpay_adapters import drain, dramatiq_
+from kpay_core.domain import deliveries, endpoints, lanes, posts
 from kpay_http.cli.main import commands
 from kpay_http.metrics import Metrics
 from kpay_http.settings import read_settings
@@ -73,13 +73,13 @@ def test_the_retries_are_those_of_the_deliveries(page: str) -> None:
 
 def test_every_failure_of_an_attempt_is_explained() -> None:
     explained = [first.strip("`") for first, _ in rows(section(API, "Why an attempt failed"))]
-    assert explained == [failure.value for failure in sending.Failure]
+    assert explained == [failure.value for failure in posts.Failure]
 
 
 def test_every_code_of_an_error_is_named() -> None:
     sources = "".join(path.read_text() for path in (ROOT / "kpay_core").rglob("*.py"))
     for code in re.findall(r'\bcode="(\w+)"', sources):
-        assert f"`{code}`" in section(API, "Errors")
+        assert f"`{code}`" in section(API, "2. Errors")
 
 
 class Asked(dict[str, str]):
@@ -114,17 +114,17 @@ def test_every_metric_that_is_named_is_counted() -> None:
 def test_the_limits_of_workers_are_those_of_the_code() -> None:
     limits = {
         "endpoints of a merchant in one mode": endpoints.MAX_ENDPOINTS,
-        "posts on their way to one endpoint": sending.MAX_IN_FLIGHT,
-        "endpoints served at a time, by one process": embedded.MAX_SERVED,
-        "an attempt, from the name's look-up to the last byte": sending.DEADLINE_SECONDS,
-        "an answer": sending.MAX_READ_BYTES // 1024,
+        "posts on their way to one endpoint": posts.MAX_IN_FLIGHT,
+        "endpoints served at a time, by one process": drain.MAX_SERVED,
+        "an attempt, from the name's look-up to the last byte": posts.DEADLINE_SECONDS,
+        "an answer": posts.MAX_READ_BYTES // 1024,
         "a broker's queue": dramatiq_.MAX_QUEUED,
         "a killed worker's endpoints stand still": int(lanes.LEASE.total_seconds()),
     }
     table = rows(section(WORKERS, "Limits"))
     shown = {what: int(limit.split()[0].strip(",").replace(",", "")) for what, limit in table}
     assert shown == limits
-    assert f"{sending.MAX_KEPT_BYTES // 1024} KiB kept" in section(WORKERS, "Limits")
+    assert f"{posts.MAX_KEPT_BYTES // 1024} KiB kept" in section(WORKERS, "Limits")
 
 
 COMMAND_LINES = [

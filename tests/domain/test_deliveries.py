@@ -13,7 +13,7 @@ from kpay_core.domain import deliveries
 from kpay_core.domain.deliveries import Attempt, Delivery, Status, Step
 from kpay_core.domain.events import Event
 from kpay_core.domain.machine import IllegalTransition, step
-from kpay_core.domain.sending import Failure, Reply
+from kpay_core.domain.posts import Failure, Reply
 from tests.domain.samples import NOW
 
 # The contract, section 8: 1 m, 5 m, 30 m, 2 h, 6 h, 12 h, 24 h, 24 h after one another.

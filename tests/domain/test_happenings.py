@@ -78,11 +78,6 @@ def test_the_table_of_events_has_every_transition_of_the_machines() -> None:
     assert {pair for pair in refunds.TRANSITIONS if pair[1] != "give_up"} == OF_REFUNDS.keys()
 
 
-def test_a_refund_that_is_to_be_called_back_is_not_told_of_yet() -> None:
-    refund, charge = a_refund(refunds.Status.SENDING)
-    assert happenings.of_refund(refund, refunds.give_up(refund), charge) == ()
-
-
 @pytest.mark.parametrize("outcome", [Outcome.REFUNDED, Outcome.REFUSED, Outcome.REVERSED])
 def test_an_update_of_a_refund_says_what_it_was_before(outcome: Outcome) -> None:
     updated, *_ = after(refunds.Status.PENDING, outcome)

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from kpay_core.domain import lanes
-from kpay_core.domain.lanes import LEASE, START, Claim, Lane
+from kpay_core.domain.lanes import LEASE, START_WITHIN, Claim, Lane
 from tests.domain.samples import NOW
 
 MILLISECOND = timedelta(milliseconds=1)
@@ -64,9 +64,9 @@ def test_each_worker_that_died_counts_for_what_it_was_sending() -> None:
 
 def test_what_was_written_down_starts_within_a_second_or_not_at_all() -> None:
     claims = [Claim(delivery="dlv_1", since=NOW - LEASE), Claim(delivery="dlv_2", since=NOW)]
-    assert lanes.settled_at(lanes.hold(FREE, claims, holder="a", now=NOW)) == NOW + START
+    assert lanes.settled_at(lanes.hold(FREE, claims, holder="a", now=NOW)) == NOW + START_WITHIN
     assert lanes.settled_at(FREE) is None
 
 
 def test_a_lease_is_longer_than_an_attempt_and_the_patience_with_a_database() -> None:
-    assert timedelta(seconds=15) + timedelta(seconds=20) + START < LEASE
+    assert timedelta(seconds=15) + timedelta(seconds=20) + START_WITHIN < LEASE

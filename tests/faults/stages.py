@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
-from kpay_adapters.embedded import Couriers, Drain
+from kpay_adapters.drain import Couriers, Drain
 from kpay_adapters.sql.store import SqlStore
 from kpay_core import Kpay, Scope
 from kpay_core.commit import Record
@@ -120,11 +120,11 @@ async def open_stage(url: str, *, wake: Wake = wake_nobody) -> AsyncIterator[Sta
 
 @asynccontextmanager
 async def draining(
-    kpay: Kpay, couriers: Couriers, *, failures: list[Exception] | None = None
+    kpay: Kpay, couriers: Couriers, *, failures: list[Exception] | None = None, **options: Any
 ) -> AsyncIterator[Drain]:
     """Run a drain loop; what keeps it from its work fails the test, unless it is asked for."""
     noted: list[Exception] = []
-    drain = Drain(couriers, on_failure=(noted if failures is None else failures).append)
+    drain = Drain(couriers, on_failure=(noted if failures is None else failures).append, **options)
     task = asyncio.create_task(drain.run(kpay))
     try:
         yield drain

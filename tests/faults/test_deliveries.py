@@ -29,7 +29,7 @@ from kpay_core.commit import CommitFailed
 from kpay_core.domain.deliveries import Delivery
 from kpay_core.domain.endpoints import Endpoint
 from kpay_core.domain.lanes import LEASE, Lane
-from kpay_core.domain.sending import MAX_IN_FLIGHT, Post
+from kpay_core.domain.posts import MAX_IN_FLIGHT, Post
 from kpay_core.ports import Wake, wake_nobody
 from kpay_http import compose
 from kpay_http.metrics import Metrics

@@ -20,8 +20,8 @@ from kpay_core.domain.deliveries import Delivery
 from kpay_core.domain.endpoints import Endpoint
 from kpay_core.domain.events import Event
 from kpay_core.domain.lanes import LEASE, Lane
+from kpay_core.domain.posts import Post, Reply
 from kpay_core.domain.refunds import Refund
-from kpay_core.domain.sending import Post, Reply
 from tests.faults.test_crashes import Case, Stores, stores
 from tests.flows.world import (
     DECLINED,
@@ -229,7 +229,7 @@ async def die_everywhere(stores: Stores, receiver: Any, change: str | None, afte
             world.kpay.clock = CrashingClock(world.clock, point)
             crashed = True
             try:
-                await world.kpay.serve_endpoint(endpoint, courier)
+                await world.kpay.deliver_to(endpoint, courier)
                 crashed = False
             except Crash:
                 pass

@@ -30,9 +30,9 @@ from kpay_core.domain.endpoints import Endpoint, Subscriptions
 from kpay_core.domain.events import Event
 from kpay_core.domain.idempotency import Answer, IdempotencyKey
 from kpay_core.domain.lanes import Lane
+from kpay_core.domain.posts import Post, Reply
 from kpay_core.domain.processing import Outcome
 from kpay_core.domain.refunds import Refund
-from kpay_core.domain.sending import Post, Reply
 from kpay_core.flows.endpoints import NewSecret
 from kpay_core.flows.merchants import KeySet
 from kpay_core.ports import Clock, Store
@@ -138,7 +138,7 @@ class World:
         """Look once, serve what is due, and return how many attempts were made."""
         return sum(
             [
-                await self.kpay.serve_endpoint(endpoint, self.courier())
+                await self.kpay.deliver_to(endpoint, self.courier())
                 for endpoint in await self.kpay.endpoints_due()
             ]
         )

@@ -292,7 +292,7 @@ def test_a_client_that_hangs_up_does_not_cut_its_charge_off(slow: Client, networ
         with pytest.raises(asyncio.CancelledError):
             await request
         network.let_go.set()
-        await slow.world.system.drain()
+        await slow.world.system.until_done()
 
     slow.world.run(hang_up())
     assert [each["status"] for each in charges_of(slow)] == ["succeeded"]

@@ -16,7 +16,7 @@ from kpay_core.commit import Record
 from kpay_core.domain import signing
 from kpay_core.domain.endpoints import Endpoint
 from kpay_core.domain.events import EVENT_TYPES
-from kpay_core.domain.sending import Post
+from kpay_core.domain.posts import Post
 from tests.http import curl
 from tests.http.world import HOOKS, Client, Merchant, World, error_of, field_errors
 
@@ -519,7 +519,7 @@ def test_a_client_that_hangs_up_does_not_cut_off_what_it_began(
                 await request
             gate.set()
             store.gate = None
-            await world.system.drain()
+            await world.system.until_done()
 
         world.run(hang_up())
         assert is_done(client, before)

@@ -77,7 +77,7 @@ class World:
 
     def __exit__(self, *_: object) -> None:
         self.run(self._client.aclose())
-        self.run(self.system.drain())
+        self.run(self.system.until_done())
         self._runner.close()
 
     def run(self, work: Awaitable[T]) -> T:
@@ -110,7 +110,7 @@ class World:
 
         async def serve() -> None:
             for endpoint in await self.kpay.endpoints_due():
-                await self.kpay.serve_endpoint(endpoint, courier)
+                await self.kpay.deliver_to(endpoint, courier)
 
         self.run(serve())
         return courier

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from kpay_adapters.sender import Sender
-from kpay_core.domain.sending import Post, Reply
+from kpay_core.domain.posts import Post, Reply
 
 Script = Callable[["Line"], Awaitable[None]]
 

@@ -8,7 +8,7 @@ import pytest
 
 from kpay_adapters.sender import Sender
 from kpay_adapters.sender.posting import tls_context
-from kpay_core.domain.sending import Failure
+from kpay_core.domain.posts import Failure
 from tests.sender.conftest import Dialled, Receive
 from tests.sender.receivers import Authority, Directory, Line, Script, always_ok, send
 

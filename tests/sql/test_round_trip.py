@@ -14,7 +14,7 @@ from kpay_core.domain.endpoints import Retired, Subscription
 from kpay_core.domain.events import EVENT_TYPES
 from kpay_core.domain.lanes import Claim
 from kpay_core.domain.places import Address
-from kpay_core.domain.sending import Failure
+from kpay_core.domain.posts import Failure
 from kpay_core.query import Condition, Query
 from tests.contract.records import (
     a_charge,

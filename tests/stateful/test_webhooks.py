@@ -19,8 +19,8 @@ from kpay_core.domain.charges import Charge
 from kpay_core.domain.deliveries import Delivery
 from kpay_core.domain.errors import Invalid
 from kpay_core.domain.events import Event
-from kpay_core.domain.lanes import LEASE, START, Lane
-from kpay_core.domain.sending import Post
+from kpay_core.domain.lanes import LEASE, START_WITHIN, Lane
+from kpay_core.domain.posts import Post
 from kpay_core.flows.endpoints import NewSecret
 from tests.flows.world import DECLINED, GOOD, ExactClock, Stepped, World, check_deliveries
 
@@ -84,12 +84,12 @@ class Webhooks(RuleBasedStateMachine):
         assert delivery is not None
         hook = self.hooks[delivery.endpoint]
         assert hook.status == "enabled", "sent after the merchant was told that nothing is"
-        fresh = self.now - hook.changed_at < START
+        fresh = self.now - hook.changed_at < START_WITHIN
         assert post.url == hook.url or (fresh and post.url == hook.old_url)
         in_force = [secret for secret, until in hook.secrets if until is None or self.now < until]
         assert any(self.verifies(post, secret) for secret in in_force)
         before = self.last_post.get(post.key)
-        assert before is None or self.now - before >= LEASE - START, "sent twice under one lease"
+        assert before is None or self.now - before >= LEASE - START_WITHIN, "sent twice under one lease"
         self.last_post[post.key] = self.now
         match self.modes.get(hook.id, "accept"):
             case "accept":
@@ -106,7 +106,7 @@ class Webhooks(RuleBasedStateMachine):
             signed_at = signing.verify(post.body, post.headers[signing.HEADER], secret, now=self.now)
         except signing.NoMatch:
             return False
-        assert self.now - signed_at < START + timedelta(seconds=1), "signed anew for each attempt"
+        assert self.now - signed_at < START_WITHIN + timedelta(seconds=1), "signed anew for each attempt"
         return True
 
     # What merchants do.
@@ -230,7 +230,7 @@ class Webhooks(RuleBasedStateMachine):
             ids=kpay.ids,
             keyring=kpay.keyring,
         )
-        self.workers.append(process.serve_endpoint(endpoint, self.world.courier()))
+        self.workers.append(process.deliver_to(endpoint, self.world.courier()))
 
     @precondition(lambda self: self.workers)
     @rule(which=st.integers(0, 9), calls=st.integers(1, 12))

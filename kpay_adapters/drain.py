@@ -13,7 +13,7 @@ from typing import Protocol
 
 from kpay_core import Kpay
 from kpay_core.commit import Unavailable
-from kpay_core.domain.sending import DEADLINE_SECONDS
+from kpay_core.domain.posts import DEADLINE_SECONDS
 from kpay_core.ports import Courier
 
 # How often it looks by itself.
@@ -40,12 +40,22 @@ class Drain:
     Serves whatever is due, for ever, in the running event loop.
 
     `wake` may be called before it runs and after. `on_failure` is told of what kept a round, or the serving of an
-    endpoint, from its end; it goes on by itself.
+    endpoint, from its end; it goes on by itself. `places` is how many endpoints it serves at a time,
+    `look_seconds` how often it looks.
     """
 
-    def __init__(self, couriers: Couriers, *, on_failure: Callable[[Exception], None]) -> None:
+    def __init__(
+        self,
+        couriers: Couriers,
+        *,
+        on_failure: Callable[[Exception], None],
+        places: int = MAX_SERVED,
+        look_seconds: float = LOOK_SECONDS,
+    ) -> None:
         self._couriers = couriers
         self._on_failure = on_failure
+        self._places = places
+        self._look_seconds = look_seconds
         self._hints: dict[str, None] = {}
         self._woken = asyncio.Event()
         # Whom we serve, and those of them that got a hint meanwhile.
@@ -71,11 +81,11 @@ class Drain:
             while True:
                 for endpoint in self._take_hints():
                     self._serve(kpay, endpoint, hinted=True)
-                if time.monotonic() - looked_at >= LOOK_SECONDS:
+                if time.monotonic() - looked_at >= self._look_seconds:
                     looked_at = time.monotonic()
                     await self._look(kpay)
                 with suppress(TimeoutError):
-                    async with asyncio.timeout(looked_at + LOOK_SECONDS - time.monotonic()):
+                    async with asyncio.timeout(looked_at + self._look_seconds - time.monotonic()):
                         await self._woken.wait()
         finally:
             await self._stop()
@@ -89,7 +99,7 @@ class Drain:
 
     def _take_hints(self) -> list[str]:
         self._woken.clear()
-        free = MAX_SERVED - len(self._tasks)
+        free = self._places - len(self._tasks)
         taken = list(self._hints)[: max(free, 0)]
         for endpoint in taken:
             del self._hints[endpoint]
@@ -101,7 +111,7 @@ class Drain:
             courier.nudge()
             if hinted:
                 self._again.add(endpoint)
-        elif len(self._tasks) < MAX_SERVED:
+        elif len(self._tasks) < self._places:
             # Before the task's first step, so that a second hint does not start a second task.
             self._served[endpoint] = self._couriers.courier()
             task = asyncio.create_task(self._keep_serving(kpay, endpoint), name=f"serve {endpoint}")
@@ -121,7 +131,7 @@ class Drain:
         try:
             while True:
                 self._again.discard(endpoint)
-                await kpay.serve_endpoint(endpoint, self._served[endpoint], stop=lambda: self._stopping)
+                await kpay.deliver_to(endpoint, self._served[endpoint], stop=lambda: self._stopping)
                 if endpoint not in self._again or self._stopping:
                     return
                 # One that lost its lane may have left replies to come, which are no longer anybody's.

@@ -1,15 +1,13 @@
 """The drain loop on a real database, with real requests: what is served, when, beside what, and how it stops."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from kpay_adapters import embedded
-from kpay_adapters.embedded import Drain
+from kpay_adapters.drain import Drain
 from kpay_adapters.sender import Sender
 from kpay_adapters.testing import CHARGE
 from kpay_core.commit import bump
@@ -41,31 +39,25 @@ async def sender() -> AsyncIterator[Sender]:
         yield sender
 
 
-async def look_once(drain: Drain, stage: Stage, merchants: Merchants) -> None:
-    """Deliver something, so that the loop has just looked, and would not look again for most of a second."""
-    (endpoint,) = await stage.endpoints(merchants, ["first"])
-    await stage.send([endpoint])
-    await until(lambda: merchants.events("first"))
+# A loop that looks when it begins, and not again while a test lasts: what it finds later, it was told of.
+ONCE = 3600.0
 
 
 async def test_a_hint_is_served_at_once(stage: Stage, sender: Sender, merchants: Merchants) -> None:
     (endpoint,) = await stage.endpoints(merchants, ["shop"])
-    async with draining(stage.kpay, sender) as drain:
-        await look_once(drain, stage, merchants)
+    async with draining(stage.kpay, sender, look_seconds=ONCE) as drain:
         await stage.send([endpoint])
         drain.wake([endpoint.id])
-        assert await until(lambda: merchants.events("shop")) < 0.5
+        await until(lambda: merchants.events("shop"))
 
 
-async def test_without_a_hint_it_is_found_within_a_second(
+async def test_without_a_hint_it_is_found_by_looking(
     stage: Stage, sender: Sender, merchants: Merchants
 ) -> None:
     endpoints = await stage.endpoints(merchants, ["one", "two"])
-    async with draining(stage.kpay, sender) as drain:
-        await look_once(drain, stage, merchants)
+    async with draining(stage.kpay, sender):
         await stage.send(endpoints)
-        # A second, and what looking and sending takes on a machine that has other things to do.
-        assert await until(lambda: merchants.events("one") and merchants.events("two")) < 1.5
+        await until(lambda: merchants.events("one") and merchants.events("two"))
 
 
 async def test_every_charge_is_told_of_when_it_is_made(tmp_path: Path, merchants: Merchants) -> None:
@@ -87,14 +79,11 @@ async def test_a_hint_that_comes_while_the_endpoint_is_served_is_not_lost(
     stage: Stage, sender: Sender, merchants: Merchants
 ) -> None:
     (endpoint,) = await stage.endpoints(merchants, ["shop"])
-    async with draining(stage.kpay, sender) as drain:
-        waits: list[float] = []
+    async with draining(stage.kpay, sender, look_seconds=ONCE) as drain:
         for number in range(1, 41):
             await stage.send([endpoint])
             drain.wake([endpoint.id])
-            waits.append(await until(lambda number=number: len(merchants.events("shop")) == number))
-    # Were one lost, the next look would be what finds its delivery, half a second later in the mean.
-    assert sum(wait > 0.5 for wait in waits) <= 2
+            await until(lambda number=number: len(merchants.events("shop")) == number)
     assert len(set(merchants.events("shop"))) == 40
 
 
@@ -103,29 +92,28 @@ async def test_a_hint_that_comes_when_the_service_has_just_ended_is_not_lost(
 ) -> None:
     (endpoint,) = await stage.endpoints(merchants, ["shop"])
     await stage.send([endpoint])
-    hinted_at: list[float] = []
+    hinted: list[str] = []
 
     class Late:
         """A core at whose first endpoint something happens in the moment in which it has been served."""
 
         endpoints_due = stage.kpay.endpoints_due
 
-        async def serve_endpoint(self, *arguments: Any, **options: Any) -> int:
-            made = await stage.kpay.serve_endpoint(*arguments, **options)
-            if not hinted_at:
+        async def deliver_to(self, *arguments: Any, **options: Any) -> int:
+            made = await stage.kpay.deliver_to(*arguments, **options)
+            if not hinted:
                 await stage.send([endpoint])
-                hinted_at.append(time.monotonic())
-                drain.wake([endpoint.id])
+                hinted.append(endpoint.id)
+                drain.wake(hinted)
                 await asyncio.sleep(0.05)
             return made
 
     late: Any = Late()
-    async with draining(late, sender) as drain:
+    async with draining(late, sender, look_seconds=ONCE) as drain:
         await until(lambda: len(merchants.events("shop")) == 2)
-        assert time.monotonic() - hinted_at[0] < 0.5
 
 
-async def test_what_comes_while_everything_on_its_way_hangs_goes_out_at_once(
+async def test_what_comes_while_everything_on_its_way_hangs_goes_out_beside_it(
     stage: Stage, sender: Sender, merchants: Merchants
 ) -> None:
     merchants.behave = hang
@@ -136,7 +124,8 @@ async def test_what_comes_while_everything_on_its_way_hangs_goes_out_at_once(
         await asyncio.sleep(0.1)
         await stage.send([endpoint], 2)
         drain.wake([endpoint.id])
-        assert await until(lambda: len(merchants.events("shop")) == 4) < 0.5
+        await until(lambda: len(merchants.events("shop")) == 4)
+        assert merchants.in_flight["shop"] == 4
 
 
 async def test_an_endpoint_that_hangs_holds_no_other_up_and_gets_eight_at_a_time(
@@ -153,8 +142,7 @@ async def test_an_endpoint_that_hangs_holds_no_other_up_and_gets_eight_at_a_time
     async with Sender(local=True, deadline_seconds=1) as sender, draining(stage.kpay, sender):
         await until(lambda: len(merchants.events("hangs")) == 8)
         await stage.send(endpoints, 5)
-        took = await until(lambda: all(len(merchants.events(path)) == 5 for path in paths))
-        assert took < 3
+        await until(lambda: all(len(merchants.events(path)) == 5 for path in paths))
         await until(lambda: len(merchants.events("hangs")) >= 24)
     assert merchants.most["hangs"] == 8
     assert max(merchants.most.values()) == 8
@@ -173,15 +161,13 @@ async def test_a_backlog_goes_out_eight_at_a_time_and_each_delivery_once(
 
 
 async def test_where_there_are_more_endpoints_than_places_the_next_has_its_turn_when_one_is_free(
-    stage: Stage, sender: Sender, merchants: Merchants, monkeypatch: pytest.MonkeyPatch
+    stage: Stage, sender: Sender, merchants: Merchants
 ) -> None:
-    monkeypatch.setattr(embedded, "MAX_SERVED", 2)
     merchants.behave = after(0.05)
     paths = [f"shop-{number}" for number in range(12)]
     await stage.send(await stage.endpoints(merchants, paths))
-    async with draining(stage.kpay, sender):
-        # By looks alone it would be two a second.
-        assert await until(lambda: len(merchants.got) == 12) < 3
+    async with draining(stage.kpay, sender, places=2, look_seconds=ONCE):
+        await until(lambda: len(merchants.got) == 12)
 
 
 async def test_two_loops_make_each_attempt_once_however_long_it_takes(
@@ -225,8 +211,6 @@ async def test_stopping_sees_what_is_on_its_way_to_its_end_and_starts_nothing_mo
     async with draining(stage.kpay, sender) as drain:
         await until(lambda: merchants.in_flight["shop"] == 8)
         drain.wake([endpoint.id])
-        started = time.monotonic()
-    assert time.monotonic() - started < 3
     assert len(merchants.got) == 8
     assert merchants.answered == 8
     succeeded = [d for d in await stage.all(Delivery) if d.status == "succeeded"]
@@ -236,15 +220,6 @@ async def test_stopping_sees_what_is_on_its_way_to_its_end_and_starts_nothing_mo
     # The rest is anybody's, at once.
     assert lane.holder is None
     assert list(await stage.kpay.endpoints_due()) == [endpoint.id]
-
-
-async def test_stopping_with_nothing_on_its_way_takes_no_time(
-    stage: Stage, sender: Sender, merchants: Merchants
-) -> None:
-    async with draining(stage.kpay, sender) as drain:
-        await look_once(drain, stage, merchants)
-        started = time.monotonic()
-    assert time.monotonic() - started < 0.5
 
 
 async def test_one_endpoint_that_cannot_be_served_stops_no_other_and_is_reported(

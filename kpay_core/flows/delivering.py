@@ -1,26 +1,24 @@
 """
 Delivering: finding the endpoints that something is due for, and sending to one of them.
 
-    look     read ── which endpoints have fresh deliveries, due retries, or a lane whose lease has lapsed
-    serve    take the lane ── commit what is started ── send ── commit what has ended and what is started next ── …
+    look       read ── which endpoints have fresh deliveries, due retries, or a lane whose lease has lapsed
+    deliver    take the lane ── commit what is started ── send ── commit what has ended and what is started next ── …
 
-Any number of processes may look and serve at once: a lane has one holder, and every step of it is one commit that
+Any number of processes may look and deliver at once: a lane has one holder, and every step of it is one commit that
 bumps the lane. A crash costs the attempts that were on their way, which are made again once the lease has lapsed.
 """
 
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
-import msgspec
-
-from kpay_core.commit import Conflict, Record, Unavailable, Unknown, bump
-from kpay_core.domain import deliveries, endpoints, lanes
-from kpay_core.domain.deliveries import Delivery, Step
+from kpay_core.commit import Conflict, Unavailable, Unknown
+from kpay_core.domain import endpoints, lanes, shifts
+from kpay_core.domain.deliveries import Delivery
 from kpay_core.domain.endpoints import Endpoint, Status
 from kpay_core.domain.events import Event
 from kpay_core.domain.lanes import Claim, Lane
-from kpay_core.domain.posting import make_post
-from kpay_core.domain.sending import MAX_IN_FLIGHT, Failure, Post, Reply
+from kpay_core.domain.posts import MAX_IN_FLIGHT, Post, Reply, make_post
+from kpay_core.domain.shifts import Plan
 from kpay_core.flows.durably import commit
 from kpay_core.flows.endpoints import unseal
 from kpay_core.ports import Courier, Ports
@@ -45,14 +43,12 @@ LISTEN_SECONDS = 1.0
 # Later than anything that is scheduled, and a time that every database can hold.
 EVER = timedelta(days=10_000)
 
-INTERRUPTED = Reply(key="", status=None, failure=Failure.INTERRUPTED, answer="", milliseconds=0)
-
 
 async def endpoints_due(ports: Ports) -> Sequence[str]:
     """
-    Return the endpoints that somebody should serve now: those whose lane is due, then those with fresh deliveries.
+    Return the endpoints that somebody should deliver to now: those whose lane is due, then those with fresh deliveries.
 
-    An endpoint that is served at the moment may be among them: serving it once more does nothing.
+    One that is delivered to at the moment may be among them: to begin once more does nothing.
     """
     now = ports.clock.now()
     due: tuple[Condition, ...] = (("due_at", "<=", now),)
@@ -75,7 +71,7 @@ async def _with_fresh(ports: Ports, now: datetime) -> list[str]:
     return found
 
 
-async def serve_endpoint(
+async def deliver_to(
     ports: Ports, endpoint: str, courier: Courier, *, stop: Callable[[], bool] = lambda: False
 ) -> int:
     """
@@ -86,22 +82,13 @@ async def serve_endpoint(
     with another call.
     """
     lane = await ports.store.get(Lane, endpoint)
-    held = await ports.store.get(Endpoint, endpoint)
+    registered = await ports.store.get(Endpoint, endpoint)
     now = ports.clock.now()
-    if lane is None or held is None or lanes.is_held(lane, now=now):
+    if lane is None or registered is None or lanes.is_held(lane, now=now):
         return 0
-    shift = Shift(ports, courier, held, lane, stop=stop, now=now)
+    shift = Shift(ports, courier, registered, lane, stop=stop, now=now)
     await shift.work()
     return shift.attempts
-
-
-class Plan(msgspec.Struct, kw_only=True):
-    """What one step writes down and starts. `again` asks for another step at once."""
-
-    written: list[Record] = msgspec.field(default_factory=list[Record])
-    ended: set[str] = msgspec.field(default_factory=set[str])
-    starting: list[Delivery] = msgspec.field(default_factory=list[Delivery])
-    again: bool = False
 
 
 class Shift:
@@ -138,6 +125,8 @@ class Shift:
         # Those that are due next, as far as they were read, and whether there may be more.
         self.queue: list[Delivery] = []
         self.more = True
+        # What they deliver, by event.
+        self.bodies: dict[str, str] = {}
         # When the next of those that are not due yet will be, as far as is known.
         self.next_at: datetime | None = None
         self.lost = lanes.lost(lane)
@@ -157,24 +146,16 @@ class Shift:
         try:
             if self.moved and not await self._is_still_ours():
                 return False
-            plan = await self._plan()
-            posts = await self._posts(plan.starting)
+            plan, again = await self._plan()
+            posts = self._posts(plan.starting)
             now = self.ports.clock.now()
             claims = [claim for id, (_, claim) in self.under_way.items() if id not in plan.ended]
-            started = [(delivery, self._claim(delivery, now)) for delivery in plan.starting]
-            claims += [claim for _, claim in started]
-            if plan.written or plan.starting or not claims:
-                rests = not claims and not plan.again
-                lane = self._released(now) if rests else self._held(claims, now)
-                if (
-                    rests
-                    and not plan.written
-                    and (lane.holder, lane.due_at) == (self.lane.holder, self.lane.due_at)
-                ):
-                    return False
+            claims += [shifts.claim(delivery, lost=self.lost, now=now) for delivery in plan.starting]
+            lane = self._next_lane(claims, hold=again, now=now)
+            if plan.written or plan.starting or (not claims and lanes.differ(lane, self.lane)):
                 await commit(self.ports, lane, *plan.written)
-                self._note(lane, plan, started, posts)
-            if self.lane.holder is None:
+                again = self._note(lane, plan, claims, posts) or again
+            if not self.under_way and not again:
                 return False
         except Conflict:
             self.moved = True
@@ -183,78 +164,67 @@ class Shift:
             # What has come back is kept, as long as nobody else can have begun to send it again.
             self.queue, self.more = [], True
             await self.ports.clock.sleep(LISTEN_SECONDS)
-            return self.lane.holder == self.holder and not lanes.is_due(self.lane, now=self.ports.clock.now())
-        if self.under_way and not plan.again:
-            came = await self.courier.replies(seconds=LISTEN_SECONDS)
-            self.replies.extend(came)
-            self.more = self.more or not came
-            # A courier that has said nothing for a whole lease never will; whoever is next makes the attempts anew.
-            return bool(came) or not lanes.is_due(self.lane, now=self.ports.clock.now())
-        return True
+            return self.lane.holder == self.holder and not self._lease_is_over()
+        return again or await self._listen()
 
-    async def _plan(self) -> Plan:
-        """Decide what to write down of what has come back, and what to do with those that are next."""
+    async def _listen(self) -> bool:
+        """Wait for what comes back; a nudge, or a second in which nothing does, is a reason to look for more."""
+        came = await self.courier.replies(seconds=LISTEN_SECONDS)
+        self.replies.extend(came)
+        self.more = self.more or not came
+        # A courier that has said nothing for a whole lease never will; whoever is next makes the attempts anew.
+        return bool(came) or not self._lease_is_over()
+
+    def _lease_is_over(self) -> bool:
+        return lanes.is_due(self.lane, now=self.ports.clock.now())
+
+    async def _plan(self) -> tuple[Plan, bool]:
+        """Decide what to write down and what to start; and whether there is more to do at once."""
         plan = Plan()
         now = self.ports.clock.now()
-        if self.endpoint.status is Status.ENABLED:
-            await self._plan_starts(plan, now)
-        else:
-            await self._plan_end(plan, now)
+        again = False
+        if self.endpoint.status is not Status.ENABLED:
+            again = await self._plan_end(plan, now)
+        elif now < self.ends_at and not self.stop():
+            if not self.queue and self.more:
+                await self._read_queue(now)
+            room = MAX_IN_FLIGHT - len(self.under_way) + len(self.replies)
+            self.queue = plan.start(self.queue, room=room, lost=self.lost, now=now)
         for reply in self.replies:
             delivery, claim = self.under_way[reply.key]
-            plan.ended.add(reply.key)
-            self._write_down(plan, delivery, reply, claim.since)
-        return plan
-
-    async def _plan_starts(self, plan: Plan, now: datetime) -> None:
-        """Choose those that are due, up to the room there is; one that keeps killing its workers counts as missed."""
-        if now >= self.ends_at or self.stop():
-            return
-        if not self.queue and self.more:
-            await self._read_queue(now)
-        room = MAX_IN_FLIGHT - len(self.under_way) + len(self.replies)
-        while self.queue and len(plan.starting) < room:
-            delivery = self.queue.pop(0)
-            if delivery.attempts and deliveries.is_expired(delivery, now=now):
-                plan.written.append(deliveries.abandon(delivery, Step.EXPIRED))
-            elif self.lost.get(delivery.id, 0) >= lanes.MAX_LOST:
-                self._write_down(plan, delivery, INTERRUPTED, now)
-            else:
-                plan.starting.append(delivery)
+            plan.note(delivery, reply, started_at=claim.since)
+        self.next_at = shifts.earlier(self.next_at, plan.next_at)
+        return plan, again
 
     async def _read_queue(self, now: datetime) -> None:
         page = await self._unfinished("next_attempt_at", QUEUE_PAGE)
-        due = [delivery for delivery in page if delivery.next_attempt_at and delivery.next_attempt_at <= now]
-        self.queue = [delivery for delivery in due if delivery.id not in self.under_way]
-        self.more = len(due) == QUEUE_PAGE
-        self.next_at = page[len(due)].next_attempt_at if len(due) < len(page) else None
+        due, self.next_at = shifts.due(page, now=now)
+        queue = [delivery for delivery in due if delivery.id not in self.under_way]
+        # All at once: a question for each would cost as much as its delivery.
+        self.bodies = await self._read_bodies(queue)
+        self.queue, self.more = queue, len(due) == QUEUE_PAGE
 
-    async def _plan_end(self, plan: Plan, now: datetime) -> None:
-        """Abandon what a disabled endpoint keeps for too long, and all that a deleted one has."""
-        self.queue, self.more = [], bool(self.replies)
-        page = [d for d in await self._unfinished("expires_at", ABANDON_PAGE) if d.id not in self.under_way]
-        if self.endpoint.status is Status.DELETED:
-            ending, reason = page, Step.ENDPOINT_DELETED
-        else:
-            ending, reason = [d for d in page if deliveries.is_expired(d, now=now)], Step.EXPIRED
-        plan.written.extend(deliveries.abandon(delivery, reason) for delivery in ending)
+    async def _read_bodies(self, queue: Sequence[Delivery]) -> dict[str, str]:
+        if not queue:
+            return {}
+        ids = tuple(delivery.event for delivery in queue)
+        found = await self.ports.store.find(Query(kind=Event, where=(("id", "in", ids),), limit=len(ids)))
+        return {event.id: event.body for event in found}
+
+    async def _plan_end(self, plan: Plan, now: datetime) -> bool:
+        """Do what is to be done for an endpoint that takes nothing; True where there may be more of it."""
+        page = await self._unfinished("expires_at", ABANDON_PAGE)
+        unfinished = [delivery for delivery in page if delivery.id not in self.under_way]
+        self.next_at = plan.give_up(unfinished, self.endpoint.status, now=now)
         if self.endpoint.status is Status.DISABLED:
-            plan.written.extend(await self._noticed({delivery.id for delivery in ending}, now))
-        plan.again = bool(plan.written)
-        self.next_at = page[len(ending)].expires_at if len(ending) < len(page) else None
-
-    async def _noticed(self, ending: set[str], now: datetime) -> list[Delivery]:
-        """
-        Note of fresh ones that they are known: the lane says when somebody must look.
-
-        Else what waits at many disabled endpoints would hide what is fresh at others from those who look.
-        """
-        where: tuple[Condition, ...] = (("endpoint", "=", self.endpoint.id), ("fresh_at", "<=", now))
-        fresh = await self.ports.store.find(
-            Query(kind=Delivery, where=where, order="endpoint", limit=ABANDON_PAGE)
-        )
-        others = [d for d in fresh if d.id not in ending and d.id not in self.under_way]
-        return [bump(delivery, fresh_at=None) for delivery in others]
+            where: tuple[Condition, ...] = (("endpoint", "=", self.endpoint.id), ("fresh_at", "<=", now))
+            fresh = await self.ports.store.find(
+                Query(kind=Delivery, where=where, order="endpoint", limit=ABANDON_PAGE)
+            )
+            plan.notice([delivery for delivery in fresh if delivery.id not in self.under_way])
+        # What ends now may have to be given up in turn: whoever is next looks at once.
+        self.queue, self.more = [], bool(self.replies)
+        return bool(plan.written)
 
     async def _unfinished(self, order: str, limit: int) -> Sequence[Delivery]:
         ever = self.ports.clock.now() + EVER
@@ -263,41 +233,35 @@ class Shift:
         where: tuple[Condition, ...] = (("endpoint", "=", self.endpoint.id), *dict.fromkeys(bounds))
         return await self.ports.store.find(Query(kind=Delivery, where=where, order=order, limit=limit))
 
-    def _write_down(self, plan: Plan, delivery: Delivery, reply: Reply, started_at: datetime) -> None:
-        noted, attempt = deliveries.note(delivery, reply, started_at=started_at)
-        plan.written += [noted, attempt]
-        if noted.next_attempt_at is not None:
-            self.next_at = min(noted.next_attempt_at, self.next_at or noted.next_attempt_at)
-
-    def _claim(self, delivery: Delivery, now: datetime) -> Claim:
-        return Claim(delivery=delivery.id, since=now, lost=self.lost.get(delivery.id, 0))
-
-    def _held(self, claims: Sequence[Claim], now: datetime) -> Lane:
-        return lanes.hold(self.lane, claims, holder=self.holder, now=now)
-
-    def _released(self, now: datetime) -> Lane:
+    def _next_lane(self, claims: Sequence[Claim], *, hold: bool, now: datetime) -> Lane:
+        """Say on the lane what is on its way; let go of it where nothing is, unless it is to be held all the same."""
+        if claims or hold:
+            return lanes.hold(self.lane, claims, holder=self.holder, now=now)
         return lanes.release(self.lane, due_at=now if self.queue or self.more else self.next_at)
 
-    def _note(
-        self, lane: Lane, plan: Plan, started: Sequence[tuple[Delivery, Claim]], posts: Sequence[Post]
-    ) -> None:
-        """Take what is durable now for true, and send what was started."""
+    def _note(self, lane: Lane, plan: Plan, claims: Sequence[Claim], posts: Sequence[Post]) -> bool:
+        """Take what is durable now for true, and send what was started. True where it came too late for that."""
         self.lane = lane
-        self.attempts += len(plan.ended)
+        self.attempts += len(self.replies)
         self.replies = []
-        for id in plan.ended:
+        for id in plan.ended & self.under_way.keys():
             del self.under_way[id]
-        if started and self.ports.clock.now() - started[0][1].since >= lanes.START:
+        started = claims[len(claims) - len(plan.starting) :]
+        if started and self.ports.clock.now() - started[0].since >= lanes.START_WITHIN:
             # The endpoint may have changed since, and its merchant been told so.
             self.queue = [*plan.starting, *self.queue]
-            plan.again = True
-            return
-        for (delivery, claim), post in zip(started, posts, strict=True):
+            return True
+        for delivery, claim, post in zip(plan.starting, started, posts, strict=True):
             self.under_way[delivery.id] = delivery, claim
             self.courier.send(post)
+        return False
 
     async def _is_still_ours(self) -> bool:
-        """Find out why a step conflicted: the endpoint has changed, or the lane is another's."""
+        """
+        Find out why a step conflicted: the endpoint has changed, or the lane is another's.
+
+        Where the lane is as we knew it, the conflict is none that going on would solve.
+        """
         lane = await self.ports.store.get(Lane, self.lane.id)
         endpoint = await self.ports.store.get(Endpoint, self.endpoint.id)
         assert lane is not None and endpoint is not None, "endpoints and lanes are never removed"
@@ -307,13 +271,10 @@ class Shift:
         self.queue, self.more = [], True
         return True
 
-    async def _posts(self, starting: Sequence[Delivery]) -> list[Post]:
+    def _posts(self, starting: Sequence[Delivery]) -> list[Post]:
         """Make the requests, signed now."""
         if not starting:
             return []
-        ids = tuple(delivery.event for delivery in starting)
-        found = await self.ports.store.find(Query(kind=Event, where=(("id", "in", ids),), limit=len(ids)))
-        bodies = {event.id: event.body for event in found}
         now = self.ports.clock.now()
         secrets = [self._secret(sealed) for sealed in endpoints.secrets_in_force(self.endpoint, now=now)]
         return [
@@ -321,7 +282,7 @@ class Shift:
                 key=delivery.id,
                 url=self.endpoint.url,
                 event=delivery.event,
-                body=bodies[delivery.event],
+                body=self.bodies[delivery.event],
                 secrets=secrets,
                 now=now,
             )

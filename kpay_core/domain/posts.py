@@ -1,9 +1,12 @@
-"""What goes out to a merchant's server, and what comes back."""
+"""What goes out to a merchant's server, and what comes back (contract, section 8)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from enum import StrEnum
 
 import msgspec
+
+from kpay_core.domain import signing
 
 # The contract, section 8: from the look-up of the name to the last byte of the answer.
 DEADLINE_SECONDS = 15
@@ -14,6 +17,9 @@ MAX_KEPT_BYTES = 16 * 1024
 
 # How many posts may be on their way to one endpoint at a time, over all processes.
 MAX_IN_FLIGHT = 8
+
+USER_AGENT = "K-Payments/1"
+EVENT_ID_HEADER = "K-Payments-Event-Id"
 
 
 class Failure(StrEnum):
@@ -55,3 +61,19 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     failure: Failure | None
     answer: str
     milliseconds: int
+
+
+def make_post(*, key: str, url: str, event: str, body: str, secrets: Sequence[str], now: datetime) -> Post:
+    """Make the request for one attempt, signed now with each of the secrets; `key` names it to its sender."""
+    raw = body.encode()
+    return Post(
+        key=key,
+        url=url,
+        headers={
+            "Content-Type": "application/json",
+            "User-Agent": USER_AGENT,
+            signing.HEADER: signing.sign(raw, secrets=secrets, now=now),
+            EVENT_ID_HEADER: event,
+        },
+        body=raw,
+    )

@@ -20,8 +20,8 @@ from kpay_core.domain import deliveries, lanes, signing
 from kpay_core.domain.deliveries import Attempt, Delivery
 from kpay_core.domain.endpoints import Endpoint
 from kpay_core.domain.events import Event
-from kpay_core.domain.lanes import LEASE, START, Claim, Lane
-from kpay_core.domain.sending import Failure, Post
+from kpay_core.domain.lanes import LEASE, START_WITHIN, Claim, Lane
+from kpay_core.domain.posts import Failure, Post
 from kpay_core.flows.telling import make_delivery
 from kpay_core.query import Query
 from tests.flows.test_store_outcomes import Moody
@@ -211,10 +211,10 @@ async def test_a_new_url_is_where_the_next_attempt_goes() -> None:
 
 async def test_a_new_url_is_where_the_next_attempt_goes_also_in_the_middle_of_a_shift() -> None:
     world, endpoint = await a_world(hang, charges=12, clock=SharedClock())
-    work = world.kpay.serve_endpoint(endpoint, world.courier())
+    work = world.kpay.deliver_to(endpoint, world.courier())
     step_until(work, lambda: len(world.received) == 8)
     # What was written down to be started has started by then, so the change need not wait for it.
-    world.clock.advance(lanes.START)
+    world.clock.advance(lanes.START_WITHIN)
     await beside(world, 1).patch(endpoint, url="https://new.example/")
     world.clock.advance(timedelta(seconds=15))
     step_until(work, lambda: len(world.received) == 12)
@@ -311,7 +311,7 @@ async def test_what_was_on_its_way_when_the_endpoint_went_is_written_down(change
         # The answer comes late, and it is a success.
         world.receiver = answers.append
     courier = world.courier()
-    work = world.kpay.serve_endpoint(endpoint, courier)
+    work = world.kpay.deliver_to(endpoint, courier)
     step_until(work, lambda: len(world.received) == 3)
     changer = beside(world, 1)
     changing: Any = (
@@ -349,7 +349,7 @@ async def test_an_event_that_reaches_an_endpoint_after_its_deletion_is_given_up(
     (event,) = await world.all(Event)
     await world.kpay.delete_endpoint(world.scope, endpoint)
     await world.deliver()
-    late = make_delivery(world.kpay, event, endpoint)
+    late = make_delivery(world.kpay, event, endpoint, now=world.clock.now())
     await world.store.commit(late)
     await world.deliver()
     assert {each.reason for each in await world.all(Delivery)} == {"endpoint_deleted"}
@@ -363,7 +363,7 @@ async def test_an_event_that_reaches_an_endpoint_after_its_disabling_waits_and_e
     await world.patch(endpoint, status="disabled")
     await world.deliver()
     world.advance(hours=10)
-    await world.store.commit(make_delivery(world.kpay, event, endpoint))
+    await world.store.commit(make_delivery(world.kpay, event, endpoint, now=world.clock.now()))
     await world.deliver()
     assert [each.reason for each in await world.all(Delivery)] == [None, "expired"]
     assert len(world.received) == 1
@@ -378,7 +378,9 @@ async def test_an_endpoint_with_a_thousand_fresh_ones_hides_nobody_behind_it() -
     first = (await world.endpoint()).endpoint.id
     await world.charge()
     (event,) = await world.all(Event)
-    await world.store.commit(*(make_delivery(world.kpay, event, first) for _ in range(1000)))
+    await world.store.commit(
+        *(make_delivery(world.kpay, event, first, now=world.clock.now()) for _ in range(1000))
+    )
     others = [(await world.endpoint("charge.failed")).endpoint.id for _ in range(3)]
     for other in others:
         await world.kpay.resend_event(world.scope, event.id, {"endpoint": other})
@@ -394,7 +396,7 @@ async def test_many_endpoints_with_a_fresh_one_each_are_all_found() -> None:
         # As many merchants.
         await world.open()
         endpoints += [(await world.endpoint()).endpoint.id for _ in range(90)]
-    fresh = [make_delivery(world.kpay, event, endpoint) for endpoint in endpoints]
+    fresh = [make_delivery(world.kpay, event, endpoint, now=world.clock.now()) for endpoint in endpoints]
     Random(7).shuffle(fresh)
     await world.store.commit(*fresh)
     assert await world.kpay.endpoints_due() == tuple(endpoints)
@@ -406,7 +408,7 @@ async def test_what_waits_at_disabled_endpoints_hides_nobody_behind_it() -> None
     await world.patch(endpoint, status="disabled")
     (event, *_) = await world.all(Event)
     await world.work()
-    await world.store.commit(make_delivery(world.kpay, event, endpoint))
+    await world.store.commit(make_delivery(world.kpay, event, endpoint, now=world.clock.now()))
     assert await world.kpay.endpoints_due() == (endpoint,)
     await world.work()
     assert await world.kpay.endpoints_due() == ()
@@ -439,14 +441,14 @@ async def test_a_lane_with_nothing_due_costs_no_commit() -> None:
         moody = Moody(sound, 10**9, Unavailable)
         world.kpay.store = moody
         for _ in range(3):
-            assert await world.kpay.serve_endpoint(endpoint, world.courier()) == 0
+            assert await world.kpay.deliver_to(endpoint, world.courier()) == 0
         assert moody.commits == 0
         world.kpay.store = sound
 
 
 async def test_an_endpoint_that_does_not_exist_has_nothing_to_serve() -> None:
     world = await World().open()
-    assert await world.kpay.serve_endpoint("we_nobody", world.courier()) == 0
+    assert await world.kpay.deliver_to("we_nobody", world.courier()) == 0
 
 
 # Serving.
@@ -468,7 +470,7 @@ async def test_at_most_eight_are_on_their_way_to_one_endpoint() -> None:
 async def test_a_backlog_is_worked_on_for_twenty_seconds_and_then_others_get_their_turn() -> None:
     world, endpoint = await a_world(hang, charges=60)
     begun = world.clock.now()
-    await world.kpay.serve_endpoint(endpoint, world.courier())
+    await world.kpay.deliver_to(endpoint, world.courier())
     assert max(got.at for got in world.received) < begun + timedelta(seconds=20)
     assert world.clock.now() <= begun + timedelta(seconds=20 + 15 + 1)
     lane = await the_lane(world)
@@ -484,7 +486,7 @@ async def the_attempts(world: World) -> Counter[str]:
 
 async def test_what_comes_while_a_lane_is_held_goes_out_in_the_same_shift() -> None:
     world, endpoint = await a_world(hang, clock=SharedClock())
-    work = world.kpay.serve_endpoint(endpoint, world.courier())
+    work = world.kpay.deliver_to(endpoint, world.courier())
     step_until(work, lambda: len(world.received) == 1)
     await beside(world, 1).charge()
     world.clock.advance(SECOND)
@@ -494,7 +496,7 @@ async def test_what_comes_while_a_lane_is_held_goes_out_in_the_same_shift() -> N
 
 async def test_a_worker_that_dies_loses_nothing_and_its_lane_is_taken_after_the_lease() -> None:
     world, endpoint = await a_world(vanish, charges=10, clock=SharedClock())
-    work = world.kpay.serve_endpoint(endpoint, world.courier())
+    work = world.kpay.deliver_to(endpoint, world.courier())
     step_until(work, lambda: len(world.received) == 8)
     work.close()
     begun = world.clock.now()
@@ -516,7 +518,7 @@ async def test_what_kills_five_workers_counts_as_one_failed_attempt() -> None:
     world, endpoint = await a_world(vanish, clock=SharedClock())
     for seed in range(1, 6):
         worker = beside(world, seed)
-        work = worker.kpay.serve_endpoint(endpoint, worker.courier())
+        work = worker.kpay.deliver_to(endpoint, worker.courier())
         step_until(work, lambda seed=seed: len(world.received) == seed)
         work.close()
         world.clock.advance(LEASE)
@@ -541,7 +543,7 @@ async def test_a_stopped_worker_that_wakes_after_its_lease_changes_nothing() -> 
     world, endpoint = await a_world(charges=8, clock=SharedClock())
     late = world.courier()
     world.receiver = vanish
-    work = world.kpay.serve_endpoint(endpoint, late)
+    work = world.kpay.deliver_to(endpoint, late)
     step_until(work, lambda: len(world.received) == 8)
     world.clock.advance(LEASE)
     heir = beside(world, 1)
@@ -562,7 +564,7 @@ async def test_a_stopped_worker_that_wakes_after_its_lease_changes_nothing() -> 
 async def test_a_worker_that_hears_nothing_gives_its_lane_up_when_its_lease_lapses() -> None:
     world, endpoint = await a_world(vanish)
     begun = world.clock.now()
-    work = world.kpay.serve_endpoint(endpoint, world.courier())
+    work = world.kpay.deliver_to(endpoint, world.courier())
     with suppress(StopIteration):
         for _ in range(500):
             work.send(None)
@@ -577,12 +579,12 @@ async def test_what_was_written_down_too_long_ago_is_not_started(late_ms: int) -
     world, endpoint = await a_world(hang, clock=SharedClock())
     slow = Slow(world.store, world.clock, timedelta(milliseconds=late_ms))
     world.kpay.store = slow
-    work = world.kpay.serve_endpoint(endpoint, world.courier())
+    work = world.kpay.deliver_to(endpoint, world.courier())
     step_until(work, lambda: bool(world.received))
     work.close()
     (got,) = world.received
     (claim,) = (await the_lane(world)).sending
-    assert got.at - claim.since < START
+    assert got.at - claim.since < START_WITHIN
     assert (slow.commits > 1) == (late_ms >= 1000)
 
 
@@ -649,14 +651,16 @@ async def test_two_workers_in_any_interleaving_send_nothing_twice_while_their_le
         drive_anyhow(
             world.clock,
             choose,
-            one.kpay.serve_endpoint(endpoint, one.courier()),
-            two.kpay.serve_endpoint(endpoint, two.courier()),
+            one.kpay.deliver_to(endpoint, one.courier()),
+            two.kpay.deliver_to(endpoint, two.courier()),
         )
         check_single(world, watched.history)
         first: dict[str, Received] = {}
         for got in world.received:
             if got.post.key in first:
-                assert got.at - first[got.post.key].at >= min(LEASE - START, timedelta(minutes=1)), "twice"
+                assert got.at - first[got.post.key].at >= min(LEASE - START_WITHIN, timedelta(minutes=1)), (
+                    "twice"
+                )
             first[got.post.key] = got
         world.kpay.store = sound
         assert world.clock.now() >= begun
@@ -685,7 +689,7 @@ async def test_no_attempt_starts_after_a_deletion_or_disabling_has_returned(
                 await merchant.patch(endpoint, status="disabled")
             at.append(len(merchant.received))
 
-        serving = worker.kpay.serve_endpoint(endpoint, worker.courier())
+        serving = worker.kpay.deliver_to(endpoint, worker.courier())
         _, failed = drive_anyhow(world.clock, choose, serving, changes())
         assert failed is None
         assert posts_at_return == [len(world.received)], "it was sent after the merchant was told"
@@ -759,7 +763,7 @@ async def test_a_store_that_is_away_at_any_call_loses_nothing(
             worker.receiver = receiver_then
         told: Exception | None = None
         try:
-            await worker.kpay.serve_endpoint(endpoint, worker.courier())
+            await worker.kpay.deliver_to(endpoint, worker.courier())
         except Unavailable as error:
             told = error
         # Only the first look is the caller's to try again; from then on a shift knows what to do.
@@ -812,7 +816,7 @@ async def test_a_store_that_does_not_say_what_it_did_loses_nothing(
         moody = Moody(world.store, at, **mood, then=changes if changed else None)
         worker.kpay.store = moody
         with suppress(CommitFailed):
-            await worker.kpay.serve_endpoint(endpoint, worker.courier())
+            await worker.kpay.deliver_to(endpoint, worker.courier())
         await check_deliveries(world)
         world.advance(seconds=LEASE.total_seconds())
         await world.deliver()
