@@ -35,7 +35,8 @@ def nothing_left_for_other_tests() -> Iterator[None]:
     gc.collect()
 
 
-@pytest.fixture(params=["redis", "amqp"])
+# The one takes as long as the other; a person waits for one.
+@pytest.fixture(params=["redis", pytest.param("amqp", marks=pytest.mark.heavy)])
 def url(request: pytest.FixtureRequest) -> str:
     return request.getfixturevalue(f"{request.param}_url")
 

@@ -58,7 +58,7 @@ class Stores:
             yield store, journal_store
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", pytest.param("sqlite", marks=pytest.mark.heavy)])
 async def stores(request: pytest.FixtureRequest, tmp_path: Path) -> Stores:
     """Return the stores of one test; its cases have a merchant each."""
     if request.param == "memory":
