@@ -56,8 +56,8 @@ UNTIL_QUIET = 40
 
 HOOKS = "https://shop.example/hooks"
 
-# Nine attempts of each of many deliveries, each with a look before it and after it.
-UNTIL_DELIVERED = 600
+# Nine attempts of each of a few hundred deliveries, each at its own moment, with a look before it and after it.
+UNTIL_DELIVERED = 5_000
 
 
 class Received(NamedTuple):
