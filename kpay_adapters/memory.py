@@ -9,6 +9,7 @@ from typing import Any, TypeVar, cast
 import msgspec
 
 from kpay_core.commit import Conflict, Record, Rejected, is_guarded
+from kpay_core.domain.text import is_plain
 from kpay_core.query import Condition, Query, meets
 
 R = TypeVar("R", bound=Record)
@@ -76,15 +77,8 @@ class MemoryStore:
 
 def _is_possible(condition: Condition) -> bool:
     value = condition[2]
-    return not isinstance(value, str) or _is_text(value)
-
-
-def _is_text(value: str) -> bool:
-    # What no database keeps as text, NUL and half of a surrogate pair, is neither equal, before nor after anything.
-    try:
-        return b"\0" not in value.encode()
-    except UnicodeEncodeError:
-        return False
+    # What no database keeps as text is neither equal, before nor after anything.
+    return not isinstance(value, str) or is_plain(value)
 
 
 def _order_of(name: str) -> Callable[[Kept], tuple[bool, str | int | datetime | None, str]]:

@@ -16,7 +16,7 @@ from kpay_adapters.sandbox import SandboxNetwork
 from kpay_adapters.system import EPOCH, MILLISECOND, cut_to_milliseconds, uuid7
 from kpay_core import Kpay
 from kpay_core.domain import examples
-from kpay_core.domain.posts import Failure, Post, Reply
+from kpay_core.domain.posts import Failure, Post, Reply, judge
 from kpay_core.ports import Clock, Ids, Processor, Store
 
 T = TypeVar("T")
@@ -122,8 +122,7 @@ def accept(post: Post) -> Reply:
 
 def answer(post: Post, status: int, text: str = "") -> Reply:
     """Answer a post with a status."""
-    failure = None if 200 <= status < 300 else Failure.REDIRECTED if status < 400 else Failure.REFUSED
-    return Reply(key=post.key, status=status, failure=failure, answer=text, milliseconds=1)
+    return Reply(key=post.key, status=status, failure=judge(status), answer=text, milliseconds=1)
 
 
 def miss(post: Post, failure: Failure = Failure.CONNECTION_FAILED) -> Reply:

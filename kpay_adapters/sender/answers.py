@@ -44,13 +44,6 @@ class Answer(aiohttp.ClientResponse):
             self.content.set_exception(HttpProcessingError())
 
 
-def judge(status: int) -> Failure | None:
-    """Say what a complete answer means: any 2xx is a success."""
-    if 200 <= status <= 299:
-        return None
-    return Failure.REDIRECTED if 300 <= status <= 399 else Failure.REFUSED
-
-
 def text_of(kept: bytearray) -> str:
     """Read an answer as text, without the half of a character at the cut."""
     text = codecs.getincrementaldecoder("utf-8")("replace").decode(kept, final=len(kept) < MAX_KEPT_BYTES)

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from kpay_core.domain.addresses import is_loopback, is_public
+from kpay_core.domain.addresses import is_admitted
 
 # Addresses of a name that are tried, of each family. Without a limit a name with hundreds of addresses would have us
 # knock at each of them many times: aiohttp starts over after every failure, with one address less.
@@ -49,7 +49,7 @@ class Names(AbstractResolver):
         families: Counter[bool] = Counter()
         for each in await look_up(host, port, family):
             is_v6 = ":" in each["host"]
-            if is_admitted(each["host"], self._local) and families[is_v6] < ADDRESSES_TRIED:
+            if is_admitted(each["host"], local=self._local) and families[is_v6] < ADDRESSES_TRIED:
                 families[is_v6] += 1
                 allowed.append(each)
         if not allowed:
@@ -77,8 +77,3 @@ class Names(AbstractResolver):
             )
             for kind, _, protocol, _, address in found
         ]
-
-
-def is_admitted(address: str, local: bool) -> bool:
-    """Tell whether an address may be dialled."""
-    return is_public(address) or (local and is_loopback(address))

@@ -14,10 +14,18 @@ import aiohttp
 from aiohttp.abc import AbstractResolver
 from yarl import URL
 
-from kpay_adapters.sender.answers import Answer, failure_of, judge, text_of
-from kpay_adapters.sender.guard import Names, Refused, is_admitted
-from kpay_core.domain.addresses import check_url
-from kpay_core.domain.posts import DEADLINE_SECONDS, MAX_KEPT_BYTES, MAX_READ_BYTES, Failure, Post, Reply
+from kpay_adapters.sender.answers import Answer, failure_of, text_of
+from kpay_adapters.sender.guard import Names, Refused
+from kpay_core.domain.addresses import check_url, is_admitted
+from kpay_core.domain.posts import (
+    DEADLINE_SECONDS,
+    MAX_KEPT_BYTES,
+    MAX_READ_BYTES,
+    Failure,
+    Post,
+    Reply,
+    judge,
+)
 
 # Idle connections are kept for bursts. Node.js, Apache and uvicorn close theirs after 5 s: we do it first, so that
 # few posts go out on a connection that is just being closed.
@@ -197,7 +205,7 @@ class Sender:
     def _dial(self, address: tuple[int, int, int, str, tuple[Any, ...]]) -> socket.socket:
         """Make the socket for one address, or raise `Refused`: no connection is made past this."""
         family, kind, protocol, _, target = address
-        if not is_admitted(str(target[0]), self._local):
+        if not is_admitted(str(target[0]), local=self._local):
             raise Refused
         made = socket.socket(family, kind, protocol)
         made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER_BYTES)

@@ -15,8 +15,8 @@ import msgspec
 from sqlalchemy import Table
 
 from kpay_adapters.sql.database import ANSWER_SECONDS, Answer, Database, Lost, Question, Session, Trouble
-from kpay_adapters.sql.statements import is_text
 from kpay_core.commit import Record, Unavailable
+from kpay_core.domain.text import is_plain
 from kpay_core.query import Query
 
 R = TypeVar("R", bound=Record)
@@ -74,7 +74,7 @@ class Reader:
     async def get(self, kind: type[R], id: str) -> R | None:
         """Return one record, or None."""
         assert kind in self._tables, f"no table keeps a {kind.__name__}"
-        if not is_text(id):
+        if not is_plain(id):
             return None
         future: asyncio.Future[R | None] = asyncio.get_running_loop().create_future()
         with self._place():
@@ -175,7 +175,7 @@ async def _read(session: Session, question: Question) -> Sequence[Answer]:
 
 def possible(query: Query[R]) -> bool:
     """Tell whether any record can answer: what is no text is neither equal, before nor after anything."""
-    return all(not isinstance(value, str) or is_text(value) for _, _, value in query.where)
+    return all(not isinstance(value, str) or is_plain(value) for _, _, value in query.where)
 
 
 @cache

@@ -34,6 +34,7 @@ from sqlalchemy.dialects.sqlite import aiosqlite as sqlite_dialect
 from sqlalchemy.engine.interfaces import Dialect
 
 from kpay_adapters.sql.database import Question, Verb
+from kpay_core.domain.text import is_plain
 from kpay_core.query import Query, Value
 
 POSTGRES: Dialect = postgres_dialect.dialect()
@@ -176,16 +177,8 @@ def matching(dialect: Dialect, table: Table, query: Query[Any]) -> Question:
     return Question(sql, [values[name] for name in order])
 
 
-def is_text(value: str) -> bool:
-    """Tell whether a database can hold a value: PostgreSQL has no NUL, and UTF-8 no half of a surrogate pair."""
-    try:
-        return b"\0" not in value.encode()
-    except UnicodeEncodeError:
-        return False
-
-
 def _postgres_value(value: Value | tuple[str, ...]) -> object:
-    return list(filter(is_text, value)) if isinstance(value, tuple) else value
+    return list(filter(is_plain, value)) if isinstance(value, tuple) else value
 
 
 def _sqlite_value(value: Value | tuple[str, ...]) -> object:
@@ -193,7 +186,7 @@ def _sqlite_value(value: Value | tuple[str, ...]) -> object:
         case datetime():
             return sqlite_time(value)
         case tuple():
-            return sqlite_document(list(filter(is_text, value)))
+            return sqlite_document(list(filter(is_plain, value)))
         case _:
             return value
 

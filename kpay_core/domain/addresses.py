@@ -96,6 +96,11 @@ def is_loopback(address: str) -> bool:
     return parsed is not None and parsed.is_loopback and not mapped
 
 
+def is_admitted(address: str, *, local: bool) -> bool:
+    """Tell whether an address may be dialled: a public one, and for development (`local`) the own machine's too."""
+    return is_public(address) or (local and is_loopback(address))
+
+
 def check_url(url: str, *, local: bool = False) -> str | None:
     """
     Say what is wrong with an endpoint's URL, or None.
@@ -152,7 +157,7 @@ def _check_address(text: str, kind: type[IPv4Address] | type[IPv6Address], local
         kind(text)
     except AddressValueError:
         return "malformed address"
-    return None if is_public(text) or (local and is_loopback(text)) else "not a public address"
+    return None if is_admitted(text, local=local) else "not a public address"
 
 
 def _check_name(name: str, local: bool) -> str | None:

@@ -18,7 +18,7 @@ import msgspec
 from msgspec import Meta
 
 from kpay_core.commit import Record, bump
-from kpay_core.domain.addresses import check_url
+from kpay_core.domain.addresses import MAX_URL_LENGTH, check_url
 from kpay_core.domain.errors import Invalid
 from kpay_core.domain.events import EventType
 from kpay_core.domain.machine import step
@@ -26,8 +26,6 @@ from kpay_core.domain.pages import PageParams
 from kpay_core.domain.scope import Scope
 from kpay_core.domain.validation import Reading, read
 from kpay_core.query import Condition
-
-MAX_URL_LENGTH = 2048
 
 # The public document: "Up to 50 event types", and "up to 200 chars".
 MAX_EVENTS = 50

@@ -63,6 +63,13 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     milliseconds: int
 
 
+def judge(status: int) -> Failure | None:
+    """Say what a complete answer means: any 2xx is a success."""
+    if 200 <= status <= 299:
+        return None
+    return Failure.REDIRECTED if 300 <= status <= 399 else Failure.REFUSED
+
+
 def make_post(*, key: str, url: str, event: str, body: str, secrets: Sequence[str], now: datetime) -> Post:
     """Make the request for one attempt, signed now with each of the secrets; `key` names it to its sender."""
     raw = body.encode()
