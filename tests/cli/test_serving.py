@@ -161,6 +161,21 @@ def test_sigterm_lets_the_request_in_flight_finish_and_exits_0(sqlite: Installat
         httpx.get(f"{server.url}/healthz")
 
 
+def test_the_own_machine_is_admitted_for_webhooks_where_the_command_line_says_so(
+    sqlite: Installation,
+) -> None:
+    key = sqlite.migrate().merchant()["keys"]["test"]["secret"]
+    statuses: list[int] = []
+    for options in ((), ("--allow-local-webhooks",)):
+        server = sqlite.serve(*options)
+        headers = {"Authorization": f"Bearer {key}"}
+        body = {"url": "http://127.0.0.1:3000/hooks"}
+        statuses.append(
+            httpx.post(f"{server.url}/v1/webhook_endpoints", headers=headers, json=body).status_code
+        )
+    assert statuses == [400, 201]
+
+
 def start_worker(installation: Installation, *arguments: str) -> tuple[Any, Path]:
     """Start a worker, and wait until it works."""
     log = installation.migrate().folder / "worker.log"

@@ -225,6 +225,23 @@ async def test_a_new_url_is_where_the_next_attempt_goes_also_in_the_middle_of_a_
     work.close()
 
 
+@pytest.mark.parametrize(
+    ("changes", "waits"),
+    [({"url": "https://new.example/"}, True), ({"status": "disabled"}, True), ({"description": "x"}, False)],
+)
+async def test_a_change_of_where_posts_go_returns_when_none_can_start_for_the_old_place(
+    changes: dict[str, str], waits: bool
+) -> None:
+    world, endpoint = await a_world(charges=0)
+    lane = await world.store.get(Lane, endpoint)
+    assert lane is not None
+    began = world.clock.now()
+    claims = [Claim(delivery="dlv_1", since=began)]
+    await world.store.commit(lanes.hold(lane, claims, holder="another", now=began))
+    await world.patch(endpoint, **changes)
+    assert world.clock.now() - began == (START_WITHIN if waits else timedelta(0))
+
+
 # Disabled, enabled, deleted.
 
 
