@@ -8,7 +8,7 @@ from typing import Any, TypeVar, cast
 
 import msgspec
 
-from kpay_core.commit import Conflict, Record, Rejected, is_guarded
+from kpay_core.commit import Conflict, Record, Rejected, check_unit, is_guarded
 from kpay_core.domain.text import is_plain
 from kpay_core.query import Condition, Query, meets
 
@@ -51,21 +51,28 @@ class MemoryStore:
         answer = select(query.limit, self._matching(query), key=_order_of(query.order))
         return [decode(kept.encoded) for kept in answer]
 
-    async def commit(self, *records: Record) -> None:
+    async def commit(self, *records: Record, held: Sequence[Record] = ()) -> None:
         """Make all the records visible, or none. Raises `Conflict` before `Rejected`, as SQL stores do."""
-        names = {(type(record), record.id) for record in records}
-        if len(names) < len(records):
-            raise ValueError("the same record twice in a unit")
-        unit = [(record, self._kept.get(type(record), {}).get(record.id)) for record in records]
-        for record, kept in unit:
-            if is_guarded(type(record)) and _version(record) - 1 != (_version(kept.copy) if kept else 0):
+        check_unit(records, held)
+        for record in records:
+            if is_guarded(type(record)) and _version(record) - 1 != self._version_of(record):
                 raise Conflict(type(record), record.id)
-        for record, kept in unit:
-            if kept and not is_guarded(type(record)):
+        for record in held:
+            if _version(record) != self._version_of(record):
+                raise Conflict(type(record), record.id)
+        for record in records:
+            if not is_guarded(type(record)) and self._kept_of(record):
                 raise Rejected(f"a {type(record).__name__} with this id exists")
         ours = [(type(record), record.id, _keep(record)) for record in records]
         for kind, name, kept in ours:
             self._kept.setdefault(kind, {})[name] = kept
+
+    def _kept_of(self, record: Record) -> Kept | None:
+        return self._kept.get(type(record), {}).get(record.id)
+
+    def _version_of(self, record: Record) -> int:
+        kept = self._kept_of(record)
+        return _version(kept.copy) if kept else 0
 
     def _matching(self, query: Query[R]) -> Iterator[Kept]:
         if not all(_is_possible(condition) for condition in query.where):

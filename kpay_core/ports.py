@@ -12,7 +12,9 @@ from typing import Protocol, TypeVar
 import msgspec
 
 from kpay_core.commit import Record
+from kpay_core.domain.banking import BankVerdict
 from kpay_core.domain.cards import Card
+from kpay_core.domain.news import Mail, Testimony
 from kpay_core.domain.posts import Post, Reply
 from kpay_core.domain.processing import Verdict
 from kpay_core.query import Query
@@ -36,22 +38,27 @@ class Store(Protocol):
         """Return the records that answer `query`, all from one moment."""
         ...
 
-    async def commit(self, *records: Record) -> None:
+    async def commit(self, *records: Record, held: Sequence[Record] = ()) -> None:
         """
         Make all the records durable, or none.
 
         Version 1 of a guarded record must not exist yet, version n replaces exactly version n - 1; else `Conflict`.
         A record without a version is appended; one with an id that exists is `Rejected`.
-        The same record twice in a unit is a `ValueError`: a bug of the caller.
+        A held record is not written, and must still be exactly at its version when the others are; else `Conflict`.
+        Any number of units hold one record at the same time, and none of them waits for another. A unit that writes it
+        is before or after all of each: once it has returned, nothing that held the older version becomes durable.
+        Each is a `ValueError`, a bug of the caller: the same record twice in a unit, written or held; a held record
+        without a version; a unit that holds records and writes none.
         When the connection is lost on the way the outcome is `Unknown`; sending the same unit again is then safe,
-        because a unit that had taken effect now conflicts. A caller who is cancelled may still have committed.
-        A unit holds at least one guarded record, or ids that nobody else can make.
+        because a unit that had taken effect now conflicts, or is `Rejected` if all that it wrote was appended.
+        A caller who is cancelled may still have committed.
+        A unit writes at least one guarded record, or ids that nobody else can make.
         """
         ...
 
 
 class NoAnswer(Exception):
-    """The processor gave no answer (away, late, connection lost): what it did is not known."""
+    """The network or the bank gave no answer (away, late, connection lost): what it did is not known."""
 
 
 class Processor(Protocol):
@@ -83,6 +90,43 @@ class Processor(Protocol):
         """
         ...
 
+    async def dispute(self, *, dispute: str, evidence: str) -> bool:
+        """
+        Hand in the evidence against a dispute, by the network's name for it.
+
+        True: it was taken, now or before, and the verdict will be in the news. False: the dispute is closed, or its
+        time is over. Only the first evidence counts.
+        """
+        ...
+
+    async def mail(self, *, limit: int) -> Mail:
+        """Return news that was not acknowledged, oldest first: at least once each, until it is."""
+        ...
+
+    async def acknowledge(self, *, news: Sequence[str]) -> None:
+        """Note by their ids that news are kept here now, and need not be told again. Unknown ids are ignored."""
+        ...
+
+
+class BankRail(Protocol):
+    """The bank that pays merchants out, asked by our own references: a payout's reference names it for ever."""
+
+    async def send(self, *, reference: str, amount: int, currency: str, account: str) -> BankVerdict:
+        """
+        Send `amount` cents to a merchant's account, once for a reference, and tell what has become of it by now.
+
+        Ends within 30 seconds, or raises `NoAnswer`. Asking again is safe, and how one learns what became of it.
+        """
+        ...
+
+
+class Witness(Protocol):
+    """A record of what really happened, kept by somebody else; an audit holds our books against it."""
+
+    async def testify(self, *, after: str, limit: int) -> Sequence[Testimony]:
+        """Return what is on record, by reference, beginning after one."""
+        ...
+
 
 class Courier(Protocol):
     """Carries posts to one merchant's server, several at a time, while its owner goes on."""
@@ -106,6 +150,12 @@ class Courier(Protocol):
     def nudge(self) -> None:
         """Wake whoever waits for replies, or the next who would: there is something new to send."""
         ...
+
+
+class Couriers(Protocol):
+    """Where couriers come from; each serves one endpoint at a time."""
+
+    def courier(self) -> Courier: ...
 
 
 class Clock(Protocol):
@@ -173,11 +223,13 @@ class Ports(msgspec.Struct, kw_only=True):
     Everything the flows ask, in one place.
 
     `processors` has an entry for each mode that takes charges: `{"test": …}`, and `"live"` where a live one exists.
-    `local_webhooks` admits endpoints on the own machine, for development.
+    `rails` has one for each mode that pays out. `local_webhooks` admits endpoints on the own machine, for
+    development.
     """
 
     store: Store
     processors: Mapping[str, Processor]
+    rails: Mapping[str, BankRail] = {}
     clock: Clock
     ids: Ids
     keyring: Keyring

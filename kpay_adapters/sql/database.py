@@ -10,7 +10,7 @@ What the stores ask of a database, and what can go wrong there, in words that bo
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar
 
 from sqlalchemy import Table
@@ -20,7 +20,8 @@ from kpay_core.query import Query
 
 C = TypeVar("C")
 
-Verb = Literal["append", "insert", "update"]
+# What is done with a row. A row that is held is looked at, and kept from moving until the batch is durable.
+Verb = Literal["append", "insert", "update", "hold"]
 
 # How long a database may take to let us in, and to answer. Both are longer than a failover's hiccup, and shorter than
 # the 30 s after which the caller's own caller has gone.
@@ -54,7 +55,7 @@ class Refused(Trouble):
 
 
 class Part(NamedTuple):
-    """The rows of a batch that go into one table in one way, as the database's own `encoder` made them."""
+    """The rows of a batch with which one thing is done in one table, as the database's own encoders made them."""
 
     table: Table
     verb: Verb
@@ -101,6 +102,10 @@ class Database(Protocol):
 
     def encoder(self, table: Table) -> Callable[[Record], object]:
         """Make what turns a record into a row of the table."""
+        ...
+
+    def held(self, id: str, version: int) -> Hashable:
+        """Make the row that names a held record: equal for the same version, which is then asked for once."""
         ...
 
     def by_id(self, table: Table, ids: Sequence[str]) -> Question:

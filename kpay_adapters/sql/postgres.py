@@ -54,6 +54,9 @@ class PostgresDatabase:
     def encoder(self, table: Table) -> Callable[[Record], bytes]:  # noqa: ARG002 JSON names its columns
         return encode
 
+    def held(self, id: str, version: int) -> bytes:
+        return encode({"id": id, "version": version})
+
     def by_id(self, table: Table, ids: Sequence[str]) -> Question:
         return Question(statements.postgres_by_id(table), [ids])
 

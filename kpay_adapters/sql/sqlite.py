@@ -39,6 +39,9 @@ class SqliteDatabase:
     def encoder(self, table: Table) -> Callable[[Record], Sequence[object]]:
         return encoder(table)
 
+    def held(self, id: str, version: int) -> tuple[str, int]:
+        return id, version
+
     def by_id(self, table: Table, ids: Sequence[str]) -> Question:
         return Question(statements.sqlite_by_id(table), [statements.sqlite_document(ids)])
 
@@ -135,7 +138,8 @@ def complete(connection: sqlite3.Connection, part: Part) -> bool:
     while start < len(part.rows):
         count = min(1 << (len(part.rows) - start).bit_length() - 1, MAX_CHUNK_ROWS)
         values = [value for row in part.rows[start : start + count] for value in row]
-        if connection.execute(statements.sqlite_step(part.table, part.verb, count), values).rowcount != count:
+        cursor = connection.execute(statements.sqlite_step(part.table, part.verb, count), values)
+        if (cursor.fetchone()[0] if part.verb == "hold" else cursor.rowcount) != count:
             return False
         start += count
     return True

@@ -59,21 +59,28 @@ def postgres_batch(steps: tuple[tuple[Table, Verb], ...]) -> str:
     Step i takes two parameters: its rows as a JSON array, and their number.
     """
     parts = [_postgres_part(table, verb, 2 * i + 1) for i, (table, verb) in enumerate(steps)]
-    named = ", ".join(f"p{i} AS ({part} RETURNING 1)" for i, part in enumerate(parts))
+    named = ", ".join(f"p{i} AS ({part})" for i, part in enumerate(parts))
     complete = " AND ".join(f"(SELECT count(*) FROM p{i}) = ${2 * i + 2}" for i in range(len(steps)))
     return f"WITH {named} SELECT 1 / ({complete})::int"
 
 
 def _postgres_part(table: Table, verb: Verb, number: int) -> str:
-    names = table.columns.keys()
-    types = ", ".join(f'"{column.name}" {column.type.compile(POSTGRES)}' for column in table.columns)
+    columns = [table.c.id, table.c.version] if verb == "hold" else list(table.columns)
+    names = [column.name for column in columns]
+    types = ", ".join(f'"{column.name}" {column.type.compile(POSTGRES)}' for column in columns)
     rows = f"json_to_recordset(${number}::json) AS u({types})"
+    if verb == "hold":
+        # The lock waits for whoever is writing the row and then looks at the version again, and whoever comes to write
+        # it waits until we are durable. Those who share it do not wait for each other.
+        same = "t.id = u.id AND t.version = u.version"
+        return f'SELECT 1 FROM "{table.name}" t JOIN {rows} ON {same} FOR SHARE OF t'
     if verb == "update":
         changes = ", ".join(f'"{name}" = u."{name}"' for name in names if name != "id")
-        return f'UPDATE "{table.name}" t SET {changes} FROM {rows} WHERE t.id = u.id AND t.version = u.version - 1'
-    insert = f'INSERT INTO "{table.name}" ({quoted(*names)}) SELECT {quoted(*names)} FROM {rows}'
+        guards = "t.id = u.id AND t.version = u.version - 1"
+        return f'UPDATE "{table.name}" t SET {changes} FROM {rows} WHERE {guards} RETURNING 1'
     # Only the key is named: a clash on another unique index is a refusal, not a lost race.
-    return f"{insert} ON CONFLICT (id) DO NOTHING" if verb == "insert" else insert
+    clash = "ON CONFLICT (id) DO NOTHING " if verb == "insert" else ""
+    return f'INSERT INTO "{table.name}" ({quoted(*names)}) SELECT {quoted(*names)} FROM {rows} {clash}RETURNING 1'
 
 
 def postgres_versions(table: Table) -> str:
@@ -107,7 +114,15 @@ def sqlite_document(value: object) -> str:
 
 @cache
 def sqlite_step(table: Table, verb: Verb, rows: int) -> str:
-    """Write one step of a batch; its parameters are the columns of that many rows, row after row."""
+    """
+    Write one step of a batch; its parameters are the columns of that many rows, row after row.
+
+    To hold is to count the rows that are as they must be: nobody else writes while we do.
+    """
+    if verb == "hold":
+        values = f"VALUES {', '.join(['(?, ?)'] * rows)}"
+        guards = "t.id = u.column1 AND t.version = u.column2"
+        return f'SELECT count(*) FROM ({values}) AS u CROSS JOIN "{table.name}" AS t WHERE {guards}'
     names = table.columns.keys()
     row = f"({', '.join('?' * len(names))})"
     values = f"VALUES {', '.join([row] * rows)}"

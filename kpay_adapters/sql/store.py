@@ -69,9 +69,9 @@ class SqlStore:
         """Return the records that answer `query`."""
         return await self._reader.find(query)
 
-    async def commit(self, *records: Record) -> None:
-        """Make all the records durable, or none."""
-        await self._writer.commit(records)
+    async def commit(self, *records: Record, held: Sequence[Record] = ()) -> None:
+        """Make all the records durable, or none, and let no held record move meanwhile."""
+        await self._writer.commit(records, held)
 
     async def ready(self) -> None:
         """

@@ -2,11 +2,11 @@
 Units of the group commit: what one caller commits, as rows in the order in which everybody writes.
 
 All processes write inserts before updates, then by table, then by key, so that they wait for each other in line and
-not in a circle.
+not in a circle. What is held takes its table's turn in that line, after the updates there.
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from itertools import groupby
 from operator import itemgetter
 from typing import Any, NamedTuple, cast
@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, cast
 from sqlalchemy import Table
 
 from kpay_adapters.sql.database import Database, Part, Verb
-from kpay_core.commit import Record, is_guarded
+from kpay_core.commit import Record, check_unit, is_guarded
 
 # How many versions are remembered at least (at most twice as many), at about 200 bytes each.
 REMEMBERED_VERSIONS = 10_000
@@ -23,7 +23,7 @@ Key = tuple[type[Record], str]
 
 
 class Row(NamedTuple):
-    """One record on its way into a table. By place and id is the order in which everybody writes."""
+    """One record on its way into a table, or held there. By place and id is the order in which everybody writes."""
 
     place: int
     id: str
@@ -33,12 +33,14 @@ class Row(NamedTuple):
 class Unit:
     """The records of one commit, and who waits for it."""
 
-    __slots__ = ("done", "guards", "rows")
+    __slots__ = ("done", "guards", "held", "rows")
 
-    def __init__(self, rows: Sequence[Row], guards: Mapping[Key, int]) -> None:
+    def __init__(self, rows: Sequence[Row], guards: Mapping[Key, int], held: Set[Key]) -> None:
         self.rows = rows
         # The versions that must be found, 0 for a record that must not exist.
         self.guards = guards
+        # Those of them that stay as they are.
+        self.held = held
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def succeed(self) -> None:
@@ -55,11 +57,13 @@ class Layout:
 
     def __init__(self, database: Database, tables: Mapping[type[Record], Table]) -> None:
         self.tables = tables
+        self._held = database.held
         self._encoders = {kind: database.encoder(table) for kind, table in tables.items()}
         self._steps: list[tuple[Table, Verb]] = []
-        # The place of a kind's inserts (or appends) and of its updates in the order of writing.
+        # The place of a kind's inserts (or appends), of its updates and of its holds in the order of writing.
         self._insert_at: dict[type[Record], int] = {}
         self._update_at: dict[type[Record], int] = {}
+        self._hold_at: dict[type[Record], int] = {}
         for kind, table in tables.items():
             self._insert_at[kind] = len(self._steps)
             self._steps.append((table, "insert" if is_guarded(kind) else "append"))
@@ -67,28 +71,30 @@ class Layout:
             if is_guarded(kind):
                 self._update_at[kind] = len(self._steps)
                 self._steps.append((table, "update"))
+                self._hold_at[kind] = len(self._steps)
+                self._steps.append((table, "hold"))
 
-    def unit(self, records: Iterable[Record]) -> Unit:
-        """Make a unit, or raise `ValueError` when it holds a record twice."""
+    def unit(self, records: Sequence[Record], held: Sequence[Record] = ()) -> Unit:
+        """Make a unit, or raise `ValueError` when no store takes it."""
+        check_unit(records, held)
         rows: list[Row] = []
         guards: dict[Key, int] = {}
-        seen: set[Key] = set()
         for record in records:
             kind = type(record)
             place = self._insert_at.get(kind)
             assert place is not None, f"no table keeps a {kind.__name__}"
-            key = kind, record.id
-            seen.add(key)
             if kind in self._update_at:
                 version = cast(Any, record).version
-                guards[key] = version - 1
+                guards[kind, record.id] = version - 1
                 place = self._update_at[kind] if version > 1 else place
             # Encoded now, so that a record that cannot be is its own caller's trouble, and later changes of its
             # dicts are nobody's.
             rows.append(Row(place, record.id, self._encoders[kind](record)))
-        if len(seen) < len(rows):
-            raise ValueError("the same record twice in a unit")
-        return Unit(rows, guards)
+        for record in held:
+            version = cast(Any, record).version
+            guards[type(record), record.id] = version
+            rows.append(Row(self._hold_at[type(record)], record.id, self._held(record.id, version)))
+        return Unit(rows, guards, {(type(record), record.id) for record in held})
 
     def parts(self, units: Iterable[Unit]) -> list[Part]:
         """Group the rows of a batch by table and verb."""
@@ -96,7 +102,9 @@ class Layout:
         parts: list[Part] = []
         for place, group in groupby(rows, lambda row: row.place):
             table, verb = self._steps[place]
-            parts.append(Part(table, verb, [row.encoded for row in group]))
+            encoded = [row.encoded for row in group]
+            # Many units of a batch hold the same record.
+            parts.append(Part(table, verb, list(dict.fromkeys(encoded)) if verb == "hold" else encoded))
         return parts
 
 

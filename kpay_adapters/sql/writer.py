@@ -6,7 +6,7 @@ The group commit: whatever is waiting while the database works goes into the nex
                                           │ a row was refused: the same; then halves, until the bad unit is alone
                                           └ the connection was lost: every caller of the batch is told `Unknown`
 
-Two units on one record never share a batch.
+Two units on one record share a batch only if both hold it.
 """
 
 import asyncio
@@ -62,9 +62,9 @@ class Writer:
             self._queue.popleft().fail(Unavailable("the store is closed"))
         await self._session.close()
 
-    async def commit(self, records: Sequence[Record]) -> None:
+    async def commit(self, records: Sequence[Record], held: Sequence[Record] = ()) -> None:
         """Queue a unit and wait for what becomes of it."""
-        unit = self._layout.unit(records)
+        unit = self._layout.unit(records, held)
         if self._closing or self._task is None:
             raise Unavailable("the store is closed")
         if len(self._queue) >= MAX_QUEUED_UNITS:
@@ -90,21 +90,26 @@ class Writer:
             self._wake.clear()
 
     def _take(self) -> list[Unit]:
-        """Take the next batch: no two units on one record, nobody who has left, nobody who has lost already."""
+        """
+        Take the next batch: nobody who has left, nobody who has lost already, and nobody who writes what another writes
+        or holds. Whoever has to wait for that keeps his place before those who came later.
+        """
         units: list[Unit] = []
         waiting: list[Unit] = []
-        taken: set[Key] = set()
+        written: set[Key] = set()
+        held: set[Key] = set()
         while self._queue and len(units) < MAX_BATCH_UNITS:
             unit = self._queue.popleft()
             if unit.done.done():
                 continue
             if moved := self._versions.stale(unit):
                 unit.fail(Conflict(*moved))
-            elif taken.isdisjoint(unit.guards):
-                taken.update(unit.guards)
-                units.append(unit)
-            else:
-                waiting.append(unit)
+                continue
+            writes = unit.guards.keys() - unit.held
+            fits = written.isdisjoint(unit.guards) and held.isdisjoint(writes)
+            (units if fits else waiting).append(unit)
+            written |= writes
+            held |= unit.held
         self._queue.extendleft(reversed(waiting))
         return units
 
@@ -142,7 +147,7 @@ class Writer:
             return False
         for unit in batch:
             for key, version in unit.guards.items():
-                self._versions.note(key, version + 1)
+                self._versions.note(key, version if key in unit.held else version + 1)
             unit.succeed()
         return True
 

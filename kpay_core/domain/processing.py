@@ -21,10 +21,15 @@ class Outcome(StrEnum):
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """An outcome, with the network's reason where it declined or refused."""
+    """
+    An outcome, with the network's reason where it declined or refused.
+
+    `at_once` is said of a capture whose funds need not mature.
+    """
 
     outcome: Outcome
     code: str | None = None
+    at_once: bool = False
 
 
 # The processor port answers within 30 s, so after this a live attempt is over, with time to commit its outcome.

@@ -1,5 +1,6 @@
 """Committing through a connection that may break, and trying again when somebody else was first."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from kpay_core.commit import Conflict, Record, Unavailable, Unknown, is_guarded
@@ -17,18 +18,19 @@ FIRST_PAUSE_SECONDS = 0.001
 LONGEST_PAUSE_SECONDS = 0.1
 
 
-async def commit(ports: Ports, *records: Record) -> None:
+async def commit(ports: Ports, *records: Record, held: Sequence[Record] = ()) -> None:
     """
-    Commit, and see an unknown outcome through: the same records are sent again, and read back on a conflict.
+    Commit, and see an unknown outcome through: the same unit is sent again, and read back on a conflict.
 
     Raises `Conflict` when somebody else was first, `Unknown` when the store stays out of reach for 20 seconds after
-    it may have taken the records, and `Unavailable` when it certainly has not.
+    it may have taken the records, and `Unavailable` when it certainly has not. A unit of nothing but appended records
+    is `Rejected` when it had taken effect and is sent again, unless a record that it held has moved since.
     """
     unsure_since: datetime | None = None
     pause_seconds = COMMIT_PAUSE_SECONDS
     while True:
         try:
-            await ports.store.commit(*records)
+            await ports.store.commit(*records, held=held)
             return
         except Conflict:
             if unsure_since and await _is_ours(ports, records):
@@ -46,8 +48,12 @@ async def commit(ports: Ports, *records: Record) -> None:
 
 
 async def _is_ours(ports: Ports, records: tuple[Record, ...]) -> bool:
-    """Tell whether the unit that conflicts with itself had been written: one guarded record speaks for all."""
-    written = next(record for record in records if is_guarded(type(record)))
+    """
+    Tell whether the unit that conflicts had been written: one record of it speaks for all.
+
+    An appended one where there is any: nobody else makes its id, and it stays. A guarded one may have moved since.
+    """
+    written = next((record for record in records if not is_guarded(type(record))), records[0])
     try:
         return await ports.store.get(type(written), written.id) == written
     except Unavailable as failure:

@@ -13,6 +13,7 @@ from kpay_adapters.sql.database import Answer, Away, Clash, Lost, Part, Question
 from kpay_adapters.sql.tables import CHARGES, MERCHANTS
 from kpay_adapters.sql.writer import Writer
 from kpay_core.commit import Conflict, Record, Rejected, Unavailable, Unknown, bump
+from kpay_core.domain.merchants import Merchant
 from kpay_core.query import Query
 from tests.contract.records import a_charge, a_key, a_merchant
 from tests.contract.stores import TABLES
@@ -40,15 +41,22 @@ class Scripted:
     def encoder(self, table: Table) -> Callable[[Record], object]:
         return lambda record: record
 
+    def held(self, id: str, version: int) -> tuple[str, int]:
+        return id, version
+
     async def write(self, parts: Sequence[Part]) -> bool:
         self.batches.append(list(parts))
         await self.gate.wait()
         if self.troubles:
             raise self.troubles.pop(0)
-        rows: list[tuple[str, Any]] = [(part.table.name, row) for part in parts for row in part.rows]
+        written = [part for part in parts if part.verb != "hold"]
+        rows: list[tuple[str, Any]] = [(part.table.name, row) for part in written for row in part.rows]
+        holds = [(part.table.name, *row) for part in parts if part.verb == "hold" for row in part.rows]
         if any(row.id in self.bad for _, row in rows):
             raise Refused("charges_amount_check")
         if any(self.kept.get((table, row.id), 0) != row.version - 1 for table, row in rows):
+            return False
+        if any(self.kept.get((table, id), 0) != version for table, id, version in holds):
             return False
         self.kept |= {(table, row.id): row.version for table, row in rows}
         return True
@@ -91,7 +99,11 @@ async def commit(writer: Writer, *units: Sequence[Record]) -> list[BaseException
 
 
 def units_of(batch: list[Part]) -> int:
-    return sum(len(part.rows) for part in batch if part.table is MERCHANTS)
+    return sum(len(part.rows) for part in batch if part.table is MERCHANTS and part.verb != "hold")
+
+
+def held_in(batch: list[Part]) -> list[tuple[str, int]]:
+    return [row for part in batch if part.verb == "hold" for row in part.rows]
 
 
 async def test_what_waits_goes_together(database: Scripted, writer: Writer) -> None:
@@ -116,6 +128,108 @@ async def test_two_units_on_one_record_never_share_a_batch(database: Scripted, w
     assert [units_of(batch) for batch in database.batches] == [2, 1, 1]
 
 
+async def test_units_that_hold_one_record_share_a_batch_and_ask_for_it_once(
+    database: Scripted, writer: Writer
+) -> None:
+    book = a_merchant()
+    await writer.commit([book])
+
+    results = await asyncio.gather(*(writer.commit([a_merchant()], [book]) for _ in range(30)))
+
+    assert results == [None] * 30
+    assert [units_of(batch) for batch in database.batches] == [1, 30]
+    assert held_in(database.batches[1]) == [(book.id, 1)]
+
+
+async def test_who_writes_a_record_and_who_holds_it_never_share_a_batch(
+    database: Scripted, writer: Writer
+) -> None:
+    first = a_merchant()
+    second = bump(first)
+
+    # In one breath, in the order in which they must take effect for all of them to succeed.
+    waiting = [
+        writer.commit([first]),
+        writer.commit([a_merchant()], [first]),
+        writer.commit([a_merchant()], [first]),
+        writer.commit([second]),
+        writer.commit([a_merchant()], [second]),
+        writer.commit([a_merchant()]),
+    ]
+    assert await asyncio.gather(*waiting, return_exceptions=True) == [None] * 6
+
+    assert [units_of(batch) for batch in database.batches] == [2, 2, 1, 1]
+    assert [held_in(batch) for batch in database.batches] == [[], [(first.id, 1)], [], [(first.id, 2)]]
+
+
+async def test_one_who_writes_is_not_overtaken_by_those_who_hold(database: Scripted, writer: Writer) -> None:
+    book = a_merchant()
+    await writer.commit([book])
+
+    results = await asyncio.gather(
+        writer.commit([a_merchant()], [book]),
+        writer.commit([bump(book)]),
+        *(writer.commit([a_merchant()], [book]) for _ in range(200)),
+        return_exceptions=True,
+    )
+
+    assert results[:2] == [None, None]
+    assert [type(result) for result in results[2:]] == [Conflict] * 200
+    assert len(database.batches) == 3
+
+
+async def test_whoever_waits_keeps_his_place(database: Scripted, writer: Writer) -> None:
+    book, other = a_merchant(), a_merchant()
+    await writer.commit([book, other])
+
+    results = await asyncio.gather(
+        writer.commit([bump(other)]),
+        writer.commit([bump(bump(other))], [book]),
+        writer.commit([bump(book)]),
+        return_exceptions=True,
+    )
+
+    assert results == [None] * 3
+
+
+async def test_a_held_record_that_moved_is_named_and_hurts_nobody_else(
+    database: Scripted, writer: Writer
+) -> None:
+    book, other = a_merchant(), a_merchant()
+    database.kept |= {("merchants", book.id): 2, ("merchants", other.id): 1}
+    late = a_charge(book)
+
+    results = await asyncio.gather(
+        writer.commit([late], [other, book]),
+        writer.commit([a_merchant()], [bump(book)]),
+        writer.commit([a_merchant()], [other]),
+        return_exceptions=True,
+    )
+
+    assert isinstance(results[0], Conflict)
+    assert (results[0].kind, results[0].id) == (Merchant, book.id)
+    assert results[1:] == [None, None]
+    assert ("charges", late.id) not in database.kept
+
+
+async def test_a_held_version_is_known_to_be_stale_from_then_on(database: Scripted, writer: Writer) -> None:
+    first = a_merchant()
+    second = bump(first)
+    database.kept["merchants", second.id] = 2
+    await writer.commit([a_merchant()], [second])
+    asked = len(database.batches)
+
+    with pytest.raises(Conflict):
+        await writer.commit([a_merchant()], [first])
+    assert (len(database.batches), database.look_ups) == (asked, 0)
+
+    await writer.commit([a_merchant()], [second])
+    await writer.commit([bump(second)])
+    with pytest.raises(Conflict):
+        await writer.commit([a_merchant()], [second])
+    assert (len(database.batches), database.look_ups) == (asked + 2, 0)
+
+
 async def test_rows_are_written_in_one_order(database: Scripted, writer: Writer) -> None:
     old = [a_merchant() for _ in range(3)]
     await writer.commit(old)
@@ -135,6 +249,26 @@ async def test_rows_are_written_in_one_order(database: Scripted, writer: Writer)
     ]
     assert [row.id for row in parts[3].rows] == [record.id for record in old]
     assert [row.id for row in parts[1].rows] == [charge.id for charge in charges]
+
+
+async def test_what_is_held_takes_its_tables_turn(database: Scripted, writer: Writer) -> None:
+    merchants = [a_merchant() for _ in range(3)]
+    charge = a_charge(merchants[0])
+    await writer.commit([*merchants, charge])
+
+    await asyncio.gather(
+        writer.commit([bump(charge)], [merchants[2]]),
+        writer.commit([bump(merchants[1]), a_charge(merchants[0])], [merchants[0]]),
+    )
+
+    parts = database.batches[-1]
+    assert [(part.table.name, part.verb) for part in parts] == [
+        ("charges", "insert"),
+        ("merchants", "update"),
+        ("merchants", "hold"),
+        ("charges", "update"),
+    ]
+    assert held_in(parts) == [(merchants[0].id, 1), (merchants[2].id, 1)]
 
 
 async def test_a_loser_does_not_hurt_the_others(database: Scripted, writer: Writer) -> None:

@@ -12,11 +12,12 @@ from typing import Any
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
+from msgspec.structs import replace
 
 from kpay_adapters.sql.migrate import migrate
 from kpay_adapters.sql.store import SqlStore
 from kpay_adapters.testing import Crash, Crashing, CrashPoint
-from kpay_core.commit import Record
+from kpay_core.commit import Conflict, Record, bump
 from kpay_core.domain.charges import Charge
 from kpay_core.domain.errors import KpayError
 from kpay_core.domain.idempotency import IdempotencyKey
@@ -58,6 +59,7 @@ class Lockstep(RuleBasedStateMachine):
         self.worlds = [World(), World(store=self.sql)]
         self.on_both(lambda world: world.open())
         self.charges: list[str] = []
+        self.holds = 0
 
     def on_both(self, act: Callable[[World], Awaitable[Any]]) -> Any:
         """Do the same in both worlds; what comes out must be the same."""
@@ -102,6 +104,22 @@ class Lockstep(RuleBasedStateMachine):
 
         self.on_both(act)
 
+    @rule(lag=st.integers(-1, 1), move=st.booleans())
+    def hold(self, lag: int, move: bool) -> None:
+        """Write a record that rests on the merchant at some version, and let the merchant move."""
+        self.holds += 1
+        id = f"mer_holding_{self.holds}"
+
+        async def act(world: World) -> None:
+            merchant = await world.store.get(Merchant, world.scope.merchant)
+            assert merchant is not None
+            rests_on = replace(merchant, version=merchant.version + lag)
+            if move:
+                await world.store.commit(bump(merchant))
+            await world.store.commit(replace(merchant, id=id, version=1), held=[rests_on])
+
+        self.on_both(act)
+
     @rule(at_once=st.booleans())
     def rotate(self, at_once: bool) -> None:
         self.on_both(lambda world: world.kpay.rotate_key(world.scope.merchant, "test", at_once=at_once))
@@ -141,6 +159,8 @@ async def outcome(work: Awaitable[Any]) -> Any:
         return await work
     except KpayError as error:
         return type(error), error.message, error.details
+    except Conflict as conflict:
+        return Conflict, conflict.kind, conflict.id
     except Crash:
         return Crash
 
