@@ -5,19 +5,20 @@ These are shipped adapters like any other, for our tests and yours. None of them
 """
 
 import random
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from datetime import UTC, datetime, timedelta
 from types import coroutine
 from typing import Any, TypeVar
 
 from kpay_adapters.keyring import SecretKeyring
 from kpay_adapters.memory import MemoryStore
-from kpay_adapters.sandbox import SandboxNetwork
+from kpay_adapters.sandbox import SandboxBank, SandboxNetwork
 from kpay_adapters.system import EPOCH, MILLISECOND, cut_to_milliseconds, uuid7
 from kpay_core import Kpay
 from kpay_core.domain import examples
+from kpay_core.domain.news import Mail, News
 from kpay_core.domain.posts import Failure, Post, Reply, judge
-from kpay_core.ports import Clock, Ids, Processor, Store
+from kpay_core.ports import BankRail, Clock, Ids, Processor, Store
 
 T = TypeVar("T")
 
@@ -45,6 +46,10 @@ class FrozenClock:
     def advance(self, by: timedelta) -> None:
         """Move the time; also backwards, as clocks do."""
         self._now = cut_to_milliseconds(self._now + by)
+
+    async def turn_to(self, moment: datetime) -> None:
+        """Turn the time forward to a moment; one that is past already changes nothing."""
+        self._now = max(self._now, cut_to_milliseconds(moment))
 
     async def sleep(self, seconds: float) -> None:
         self.advance(timedelta(seconds=seconds))
@@ -171,19 +176,47 @@ class ScriptedCourier:
         return [reply for at, reply in self._coming if at <= self._clock.now()]
 
 
+class NewsDesk(SandboxNetwork):
+    """
+    A sandbox that also tells whatever news it is given: twice, late, out of order, contradicting, of nothing it knows.
+
+    These come before its own, in the order in which they were given, again and again until they are acknowledged.
+    """
+
+    def __init__(self, *, journal: Store, clock: Clock) -> None:
+        super().__init__(journal=journal, clock=clock)
+        self.given: list[News] = []
+
+    def tell(self, *news: News) -> None:
+        """Put news into the mail; the same again after it was acknowledged comes again."""
+        self.given += news
+
+    async def mail(self, *, limit: int) -> Mail:
+        own = await super().mail(limit=max(limit - len(self.given), 0))
+        next_at = self._clock.now() if len(self.given) > limit else own.next_at
+        return Mail(news=(*self.given[:limit], *own.news), next_at=next_at)
+
+    async def acknowledge(self, *, news: Sequence[str]) -> None:
+        self.given = [each for each in self.given if each.id not in news]
+        await super().acknowledge(news=news)
+
+
 def make_kpay(
     *,
     store: Store | None = None,
     journal: Store | None = None,
     processor: Processor | None = None,
+    rail: BankRail | None = None,
     clock: Clock | None = None,
     ids: Ids | None = None,
 ) -> Kpay:
     """Put a K-Payments together in memory, with a clock that stands still; give what you want to be otherwise."""
     clock = clock or FrozenClock()
+    journal = journal or MemoryStore()
     return Kpay(
         store=store or MemoryStore(),
-        processors={"test": processor or SandboxNetwork(journal=journal or MemoryStore(), clock=clock)},
+        processors={"test": processor or SandboxNetwork(journal=journal, clock=clock)},
+        rails={"test": rail or SandboxBank(journal=journal, clock=clock)},
         clock=clock,
         ids=ids or SeededIds(),
         keyring=SecretKeyring(bytes(32)),

@@ -11,16 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import MetaData, Table
 
 from kpay_adapters.memory import MemoryStore
-from kpay_adapters.sandbox import Entry, SandboxNetwork
-from kpay_adapters.sql.derive import table_for
+from kpay_adapters.sandbox import SandboxNetwork
 from kpay_adapters.sql.migrate import create_all, migrate
 from kpay_adapters.sql.store import SqlStore
 from kpay_adapters.testing import Crash, Crashing, CrashPoint, SeededIds
 from kpay_core import Scope
-from kpay_core.commit import Record
 from kpay_core.domain.charges import Charge
 from kpay_core.domain.errors import IdempotencyKeyInUse, Undone
 from kpay_core.domain.idempotency import Answer
@@ -29,11 +26,9 @@ from kpay_core.domain.processing import Outcome
 from kpay_core.domain.refunds import Refund
 from kpay_core.ports import Store
 from tests.flows.world import DECLINED, GOOD, LOST, REFUND_PENDING, World, check_books
+from tests.journals import JOURNAL, JOURNAL_METADATA
 
 pytestmark = pytest.mark.anyio
-
-JOURNAL_METADATA = MetaData()
-JOURNAL: dict[type[Record], Table] = {Entry: table_for(Entry, "sandbox_journal", JOURNAL_METADATA)}
 
 # More calls of ports than any flow here makes.
 MANY_CALLS = 100
