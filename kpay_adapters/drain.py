@@ -7,14 +7,13 @@ second: so losing every hint costs a second, and never a delivery.
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
-from typing import Protocol
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 
 from kpay_core import Kpay
 from kpay_core.commit import Unavailable
 from kpay_core.domain.posts import DEADLINE_SECONDS
-from kpay_core.ports import Courier
+from kpay_core.ports import Courier, Couriers
 
 # How often it looks by itself.
 LOOK_SECONDS = 1.0
@@ -27,12 +26,6 @@ MAX_HINTS = 10_000
 
 # How long it may take to stop: the longest attempt, and the commit of what came of it.
 STOP_SECONDS = DEADLINE_SECONDS + 10
-
-
-class Couriers(Protocol):
-    """Where couriers come from; each serves one endpoint at a time."""
-
-    def courier(self) -> Courier: ...
 
 
 class Drain:
@@ -63,6 +56,7 @@ class Drain:
         self._again: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping = False
+        self._pausing = False
 
     def wake(self, endpoints: Sequence[str]) -> None:
         """Take a hint."""
@@ -90,7 +84,20 @@ class Drain:
         finally:
             await self._stop()
 
+    @asynccontextmanager
+    async def paused(self) -> AsyncGenerator[None]:
+        """Start nothing within; what is on its way is seen to its end first."""
+        self._pausing = True
+        try:
+            await self._until_idle()
+            yield
+        finally:
+            self._pausing = False
+            self._woken.set()
+
     async def _look(self, kpay: Kpay) -> None:
+        if self._pausing:
+            return
         try:
             for endpoint in await kpay.endpoints_due():
                 self._serve(kpay, endpoint, hinted=False)
@@ -99,6 +106,8 @@ class Drain:
 
     def _take_hints(self) -> list[str]:
         self._woken.clear()
+        if self._pausing:
+            return []
         free = self._places - len(self._tasks)
         taken = list(self._hints)[: max(free, 0)]
         for endpoint in taken:
@@ -131,8 +140,8 @@ class Drain:
         try:
             while True:
                 self._again.discard(endpoint)
-                await kpay.deliver_to(endpoint, self._served[endpoint], stop=lambda: self._stopping)
-                if endpoint not in self._again or self._stopping:
+                await kpay.deliver_to(endpoint, self._served[endpoint], stop=self._is_to_stop)
+                if endpoint not in self._again or self._is_to_stop():
                     return
                 # One that lost its lane may have left replies to come, which are no longer anybody's.
                 self._served[endpoint] = self._couriers.courier()
@@ -145,12 +154,21 @@ class Drain:
             del self._served[endpoint]
             self._again.discard(endpoint)
 
+    def _is_to_stop(self) -> bool:
+        return self._stopping or self._pausing
+
     async def _stop(self) -> None:
         self._stopping = True
+        late = await self._until_idle()
+        for task in late:
+            task.cancel()
+        await asyncio.gather(*late, return_exceptions=True)
+
+    async def _until_idle(self) -> set[asyncio.Task[None]]:
+        """Wait until nobody is served any more; return those who take longer than anything may."""
         for courier in self._served.values():
             courier.nudge()
-        if self._tasks:
-            _, late = await asyncio.wait(self._tasks, timeout=STOP_SECONDS)
-            for task in late:
-                task.cancel()
-            await asyncio.gather(*late, return_exceptions=True)
+        if not self._tasks:
+            return set()
+        _, late = await asyncio.wait(self._tasks, timeout=STOP_SECONDS)
+        return late

@@ -1,6 +1,21 @@
 """The front door: everything K-Payments does, as methods of one object made of ports."""
 
-from kpay_core.flows import charges, deliveries, delivering, endpoints, events, merchants, refunds, sweep
+from kpay_core.flows import (
+    audit,
+    booking,
+    charges,
+    deliveries,
+    delivering,
+    disputes,
+    due,
+    endpoints,
+    events,
+    merchants,
+    notices,
+    payouts,
+    refunds,
+    sweep,
+)
 from kpay_core.ports import Ports
 
 
@@ -20,6 +35,7 @@ class Kpay(Ports):
     ensure_demo_merchant = merchants.ensure_demo_merchant
     get_merchant = merchants.get_merchant
     list_merchants = merchants.list_merchants
+    update_merchant = merchants.update_merchant
     list_keys = merchants.list_keys
     rotate_key = merchants.rotate_key
     revoke_key = merchants.revoke_key
@@ -31,6 +47,18 @@ class Kpay(Ports):
     create_refund = refunds.create_refund
     get_refund = refunds.get_refund
     list_refunds = refunds.list_refunds
+
+    update_dispute = disputes.update_dispute
+    get_dispute = disputes.get_dispute
+    list_disputes = disputes.list_disputes
+
+    collect_news = notices.collect
+    take_news = notices.take
+
+    audit = audit.audit
+    get_balance = booking.get_balance
+    get_payout = payouts.get_payout
+    list_payouts = payouts.list_payouts
 
     create_endpoint = endpoints.create_endpoint
     get_endpoint = endpoints.get_endpoint
@@ -46,5 +74,10 @@ class Kpay(Ports):
     resend_event = events.resend_event
 
     sweep = sweep.sweep
+    mature = payouts.mature
+    settle = payouts.settle
+    run_due = due.run_due
+    next_due = due.next_due
+    pass_time = due.pass_time
     endpoints_due = delivering.endpoints_due
     deliver_to = delivering.deliver_to

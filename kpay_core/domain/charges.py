@@ -13,7 +13,7 @@ Charges: opened before the network is asked, settled by what it says, undone whe
 believes in the charge conflicts. To a merchant it is `processing`, like every charge without an outcome.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
@@ -76,6 +76,10 @@ NOT_PROCESSED = "not_processed"
 NOT_PROCESSED_MESSAGE = "The charge could not be processed and was undone. Nothing was captured."
 
 
+# Contract, section 7: "Funds mature 2 days after the charge".
+MATURES_AFTER = timedelta(days=2)
+
+
 class NewCharge(msgspec.Struct, frozen=True, kw_only=True):
     """What a merchant sends to make a charge."""
 
@@ -129,7 +133,9 @@ class Charge(Record, frozen=True, kw_only=True):
     """
     A one-time charge against a card. Its id is also the reference under which the network knows it.
 
-    `amount_refunded` counts refunds that succeeded, `amount_refunding` those still on their way.
+    `amount_refunded` counts refunds that succeeded, `amount_refunding` those still on their way, `amount_disputed`
+    what is kept back for disputes or lost to them. `fee` is what the charge costs its merchant once it succeeds.
+    `matures_at` is when its funds can be paid out; it is None until it succeeds, and again from then on.
     `told` says that the caller was promised an outcome (202). `look_at` is when somebody must look at a charge
     without an outcome; it is None exactly when there is one.
     """
@@ -148,7 +154,11 @@ class Charge(Record, frozen=True, kw_only=True):
     failure_message: str | None = None
     amount_refunded: int = 0
     amount_refunding: int = 0
+    amount_disputed: int = 0
     refunds: int = 0
+    disputes: int = 0
+    fee: int
+    matures_at: datetime | None = None
     idempotency_key: str | None
     told: bool = False
     created_at: datetime
@@ -161,8 +171,9 @@ class Charge(Record, frozen=True, kw_only=True):
 
     @property
     def refundable(self) -> int:
-        """What may still be refunded, in cents. Refunds on their way count as if they had succeeded."""
-        return self.amount - self.amount_refunded - self.amount_refunding
+        """What may still be refunded, in cents: neither refunded, nor on its way back, nor disputed."""
+        # The network may uphold a dispute of what was being refunded at that moment.
+        return max(self.amount - self.amount_refunded - self.amount_refunding - self.amount_disputed, 0)
 
 
 def read_new_charge(body: object, *, now: datetime) -> NewCharge:
@@ -174,7 +185,14 @@ def read_new_charge(body: object, *, now: datetime) -> NewCharge:
 
 
 def open_charge(
-    new: NewCharge, *, id: str, scope: Scope, fingerprint: str, idempotency_key: str | None, now: datetime
+    new: NewCharge,
+    *,
+    id: str,
+    scope: Scope,
+    fingerprint: str,
+    fee: int,
+    idempotency_key: str | None,
+    now: datetime,
 ) -> Charge:
     """Write down the intent, before the network hears of it."""
     return Charge(
@@ -188,6 +206,7 @@ def open_charge(
         billing_address=new.billing_address,
         description=new.description,
         metadata=new.metadata or {},
+        fee=fee,
         idempotency_key=idempotency_key,
         created_at=now,
         look_at=next_look(created_at=now, looks=0, now=now),
@@ -197,13 +216,22 @@ def open_charge(
 def settle(charge: Charge, verdict: Verdict) -> Charge:
     """Give a charge its outcome. A decline is an outcome, not an error: it is saved and announced."""
     status = step(TRANSITIONS, charge.status, verdict.outcome)
-    code = message = None
-    if verdict.outcome is Outcome.DECLINED:
+    code = message = matures_at = None
+    if verdict.outcome is Outcome.CAPTURED and not verdict.at_once:
+        matures_at = charge.created_at + MATURES_AFTER
+    elif verdict.outcome is Outcome.DECLINED:
         code = verdict.code if verdict.code in DECLINES else "generic_decline"
         message = DECLINES[code]
     elif verdict.outcome is Outcome.REVERSED:
         code, message = NOT_PROCESSED, NOT_PROCESSED_MESSAGE
-    return bump(charge, status=status, failure_code=code, failure_message=message, look_at=None)
+    return bump(
+        charge,
+        status=status,
+        failure_code=code,
+        failure_message=message,
+        matures_at=matures_at,
+        look_at=None,
+    )
 
 
 def promise(charge: Charge) -> Charge:
@@ -257,6 +285,29 @@ def add_refund(charge: Charge, amount: int) -> Charge:
     """Set `amount` aside for a refund that is on its way."""
     assert 0 < amount <= charge.refundable, "refunds never exceed the charge"
     return bump(charge, amount_refunding=charge.amount_refunding + amount, refunds=charge.refunds + 1)
+
+
+def mature(charge: Charge) -> Charge:
+    """Let the funds of a charge be paid out."""
+    assert charge.matures_at is not None, "funds mature once"
+    return bump(charge, matures_at=None)
+
+
+def return_refund(charge: Charge, amount: int) -> Charge:
+    """Count a refund that had succeeded as refunded no more: its amount came back."""
+    assert 0 < amount <= charge.amount_refunded, "a refund comes back once"
+    return bump(charge, amount_refunded=charge.amount_refunded - amount)
+
+
+def open_dispute(charge: Charge, amount: int) -> Charge:
+    """Keep `amount` back for a dispute."""
+    return bump(charge, amount_disputed=charge.amount_disputed + amount, disputes=charge.disputes + 1)
+
+
+def win_dispute(charge: Charge, amount: int) -> Charge:
+    """Give back what was kept for a dispute; that of a lost one stays away."""
+    assert 0 < amount <= charge.amount_disputed, "a dispute ends once"
+    return bump(charge, amount_disputed=charge.amount_disputed - amount)
 
 
 def finish_refund(charge: Charge, amount: int, *, succeeded: bool) -> Charge:

@@ -9,9 +9,21 @@ from msgspec import Meta
 
 from kpay_core.commit import Record, bump
 from kpay_core.domain.machine import step
+from kpay_core.domain.money import MAX_CHARGE
 
 # The sandbox's account whose payouts are paid (contract, section 9).
 TEST_BANK_ACCOUNT = "000123456789"
+
+# Contract, section 7: "2.9 % + 30 c of each succeeded charge".
+FEE_BASIS_POINTS = 290
+FEE_CENTS = 30
+
+
+BankAccount = Annotated[str, Meta(pattern="^[0-9]{4,17}$", extra={"message": "4 to 17 digits"})]
+
+# Hundredths of a percent, and cents, of each charge. A charge never costs more than it brings.
+FeeBasisPoints = Annotated[int, Meta(ge=0, le=10_000)]
+FeeCents = Annotated[int, Meta(ge=0, le=MAX_CHARGE)]
 
 
 class Status(StrEnum):
@@ -28,9 +40,17 @@ class NewMerchant(msgspec.Struct, frozen=True, kw_only=True):
     """What a merchant applies with."""
 
     name: Annotated[str, Meta(min_length=1, max_length=200)]
-    bank_account: Annotated[str, Meta(pattern="^[0-9]{4,17}$", extra={"message": "4 to 17 digits"})] = (
-        TEST_BANK_ACCOUNT
-    )
+    bank_account: BankAccount = TEST_BANK_ACCOUNT
+    fee_basis_points: FeeBasisPoints = FEE_BASIS_POINTS
+    fee_cents: FeeCents = FEE_CENTS
+
+
+class MerchantChanges(msgspec.Struct, frozen=True, kw_only=True):
+    """What can be changed of a merchant; what is left out stays. A fee holds for charges made from then on."""
+
+    bank_account: BankAccount | None = None
+    fee_basis_points: FeeBasisPoints | None = None
+    fee_cents: FeeCents | None = None
 
 
 class Merchant(Record, frozen=True, kw_only=True):
@@ -59,3 +79,8 @@ def approve(merchant: Merchant, *, now: datetime) -> Merchant:
 def enrol(new: NewMerchant, *, id: str, now: datetime) -> Merchant:
     """Take in and let in at once, in one first version."""
     return msgspec.structs.replace(apply(new, id=id, now=now), status=Status.APPROVED, approved_at=now)
+
+
+def update(merchant: Merchant, changes: MerchantChanges) -> Merchant:
+    """Change where payouts go."""
+    return bump(merchant, bank_account=changes.bank_account or merchant.bank_account)

@@ -11,9 +11,12 @@ Refunds: set aside on the charge before the network is asked, so that their sum 
       │                │   │ reversed
       │                ▼   ▼
       └──────────────────────────────▶ failed
-         refused, reversed
+         refused, reversed                ▲
+                                          │ refused, long after
+                              succeeded ──┘
 
-A merchant sees `sending` and `reversing` as `pending`.
+A card that was closed meanwhile sends a refund back that had succeeded: then it has failed after all. A merchant sees
+`sending` and `reversing` as `pending`.
 """
 
 from datetime import datetime
@@ -58,6 +61,7 @@ TRANSITIONS: dict[tuple[Status, Outcome | Literal["give_up"]], Status] = {
     (Status.PENDING, Outcome.REVERSED): Status.FAILED,
     (Status.REVERSING, Outcome.REVERSED): Status.FAILED,
     (Status.REVERSING, Outcome.REFUNDED): Status.SUCCEEDED,
+    (Status.SUCCEEDED, Outcome.REFUSED): Status.FAILED,
 }
 
 Reason = Literal["requested_by_customer", "duplicate", "fraudulent", "other"]
@@ -130,6 +134,12 @@ def open_refund(
             code="charge_not_refundable",
             message="Only a succeeded charge can be refunded.",
         )
+    if charge.refundable == 0 and charge.amount_disputed:
+        raise Invalid(
+            {"charge" if new.amount is None else "amount": ["disputed"]},
+            code="charge_disputed",
+            message="Nothing is left to refund: the rest of the charge is disputed.",
+        )
     if charge.refundable == 0:
         raise Invalid(
             {"charge" if new.amount is None else "amount": ["nothing left to refund"]},
@@ -176,6 +186,8 @@ def settle(refund: Refund, charge: Charge, verdict: Verdict) -> tuple[Refund, Ch
         case _:
             code = NOT_PROCESSED if verdict.outcome is Outcome.REVERSED else (verdict.code or "declined")
             settled = bump(refund, status=status, failure_code=code, look_at=None)
+            if refund.status is Status.SUCCEEDED:
+                return settled, charges.return_refund(charge, refund.amount)
             return settled, charges.finish_refund(charge, refund.amount, succeeded=False)
 
 

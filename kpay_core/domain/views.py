@@ -126,7 +126,7 @@ def _charge_fields(charge: Charge) -> dict[str, Any]:
         "currency": charge.currency,
         "status": shown_status(charge),
         "refunded": charge.amount_refunded == charge.amount,
-        "disputed": False,
+        "disputed": charge.disputes > 0,
         "livemode": charge.livemode,
         "description": charge.description,
         "metadata": charge.metadata,

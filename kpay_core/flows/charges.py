@@ -3,21 +3,23 @@
 from collections.abc import Mapping, Sequence
 
 from kpay_core.commit import Conflict, Unknown
-from kpay_core.domain import charges, happenings, idempotency, looks
+from kpay_core.domain import charges, happenings, idempotency, ledger, looks, postings
 from kpay_core.domain.answers import answer_charge, with_key
 from kpay_core.domain.cards import Card
 from kpay_core.domain.charges import Charge, ChargeListParams, Status
 from kpay_core.domain.events import Origin
 from kpay_core.domain.idempotency import Answer, IdempotencyKey
+from kpay_core.domain.ledger import Book
 from kpay_core.domain.pages import Page, read_params
 from kpay_core.domain.processing import Outcome, Verdict
 from kpay_core.domain.refunds import Refund
 from kpay_core.domain.scope import Scope
 from kpay_core.flows import once
 from kpay_core.flows.asking import ask, processor_of
+from kpay_core.flows.booking import book_of
 from kpay_core.flows.durably import Turns, commit
 from kpay_core.flows.reading import list_page, own
-from kpay_core.flows.telling import commit_and_tell
+from kpay_core.flows.recording import record
 from kpay_core.ports import Ports, Processor
 from kpay_core.query import Query
 
@@ -55,11 +57,13 @@ async def create_charge(
         processor = processor_of(ports, scope)
         now = ports.clock.now()
         new = charges.read_new_charge(body, now=now)
+        book = await book_of(ports, scope)
         charge = charges.open_charge(
             new,
             id=ports.ids.uuid7(now),
             scope=scope,
             fingerprint=ports.keyring.mac(f"card/{scope.merchant}", new.source.number.encode()),
+            fee=ledger.fee(book, new.amount),
             idempotency_key=ticket.id if ticket else None,
             now=now,
         )
@@ -70,7 +74,7 @@ async def create_charge(
             await turns.wait()
             continue
         origin = Origin(request_id=request_id, idempotency_key=idempotency_key)
-        return await _attempt(ports, processor, new.source, charge, key, origin)
+        return await _attempt(ports, processor, new.source, charge, key, origin, book)
 
 
 async def _attempt(
@@ -80,6 +84,7 @@ async def _attempt(
     charge: Charge,
     key: IdempotencyKey | None,
     origin: Origin,
+    book: Book | None,
 ) -> Answer:
     """Ask the network once, with the card in hand. Nobody else can: the card is kept nowhere."""
     verdict = await ask(
@@ -92,7 +97,7 @@ async def _attempt(
         known = verdict is not None and verdict.outcome in DECISIVE
         moved = charges.settle(charge, verdict) if verdict and known else charges.promise(charge)
         try:
-            return await _record(ports, moved, key, origin)
+            return await _answer(ports, moved, key, origin, book)
         except Conflict:
             await turns.wait()
         except Unknown:
@@ -100,7 +105,7 @@ async def _attempt(
                 # It may be booked, and no key leads back to it: an error would invite a second charge.
                 return answer_charge(charge)
             raise
-        charge = await _newest(ports, charge)
+        charge, book = await _newest(ports, charge), None
         if charge.status is not Status.PROCESSING:
             # The resolver was first: answer by what it put on the key, else by what the charge has become.
             kept = await once.kept_answer(ports, charge.idempotency_key, subject=charge.id)
@@ -111,23 +116,32 @@ async def _attempt(
         key = await _key_of(ports, charge)
 
 
-async def _record(ports: Ports, moved: Charge, key: IdempotencyKey | None, origin: Origin) -> Answer:
-    """Commit a charge that moved, with its answer on its key; raises `Undone` after an undoing."""
+async def _answer(
+    ports: Ports, moved: Charge, key: IdempotencyKey | None, origin: Origin, book: Book | None
+) -> Answer:
+    """Record a charge that moved, with its answer on its key; raises `Undone` after an undoing."""
     told = None if charges.was_undone(moved) else answer_charge(moved)
-    await _commit(ports, moved, key, told, origin)
+    await _record(ports, moved, key, told, origin, book)
     return told or answer_charge(moved)
 
 
-async def _commit(
-    ports: Ports, moved: Charge, key: IdempotencyKey | None, told: Answer | None, origin: Origin
+async def _record(
+    ports: Ports,
+    moved: Charge,
+    key: IdempotencyKey | None,
+    told: Answer | None,
+    origin: Origin,
+    book: Book | None = None,
 ) -> None:
-    """Commit a charge that moved, what its key keeps, and the event that tells of it."""
-    await commit_and_tell(
+    """Record a charge that moved, and what its key keeps."""
+    await record(
         ports,
         *with_key(moved, key, told),
         scope=moved.scope,
         told=happenings.of_charge(moved),
+        booked=postings.of_charge(moved),
         origin=origin,
+        book=book,
     )
 
 
@@ -191,7 +205,7 @@ async def _close(ports: Ports, settled: Charge) -> Charge:
     """Commit an outcome that the sender did not wait for."""
     told = None if charges.was_undone(settled) else answer_charge(settled)
     origin = Origin(idempotency_key=idempotency.given_key(settled.idempotency_key))
-    await _commit(ports, settled, await _key_of(ports, settled), told, origin)
+    await _record(ports, settled, await _key_of(ports, settled), told, origin)
     return settled
 
 

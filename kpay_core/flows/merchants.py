@@ -1,18 +1,19 @@
 """Merchants and their keys: applying, approval, authentication, rotation, revocation."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
 import msgspec
 
-from kpay_core.commit import Conflict
-from kpay_core.domain import keys, merchants
+from kpay_core.commit import Conflict, Record
+from kpay_core.domain import keys, ledger, merchants, payouts
 from kpay_core.domain.errors import Invalid, NotFound, Unauthenticated
 from kpay_core.domain.keys import ApiKey, Kind
-from kpay_core.domain.merchants import Merchant, NewMerchant
+from kpay_core.domain.merchants import Merchant, MerchantChanges, NewMerchant
 from kpay_core.domain.names import prefixed
 from kpay_core.domain.scope import Mode, Scope
 from kpay_core.domain.validation import read
+from kpay_core.flows.booking import book_of
 from kpay_core.flows.durably import Turns, commit
 from kpay_core.ports import Ports
 from kpay_core.query import Condition, Query
@@ -61,13 +62,52 @@ async def authenticate(ports: Ports, key: str) -> Scope:
     return held.scope
 
 
-async def apply(ports: Ports, *, name: str, bank_account: str = merchants.TEST_BANK_ACCOUNT) -> Merchant:
-    """Take in a merchant's application; raises `Invalid`."""
-    new = read(NewMerchant, {"name": name, "bank_account": bank_account}).finish(NewMerchant)
+async def apply(
+    ports: Ports,
+    *,
+    name: str,
+    bank_account: str = merchants.TEST_BANK_ACCOUNT,
+    fee_basis_points: int = merchants.FEE_BASIS_POINTS,
+    fee_cents: int = merchants.FEE_CENTS,
+) -> Merchant:
+    """Take in a merchant's application, and open its books; raises `Invalid`."""
+    fees = {"fee_basis_points": fee_basis_points, "fee_cents": fee_cents}
+    new = read(NewMerchant, {"name": name, "bank_account": bank_account, **fees}).finish(NewMerchant)
     now = ports.clock.now()
     merchant = merchants.apply(new, id=prefixed("mer", ports.ids.uuid7(now)), now=now)
-    await commit(ports, merchant)
+    await commit(ports, merchant, *_open_books(merchant.id, new, now=now))
     return merchant
+
+
+def _open_books(merchant: str, new: NewMerchant, *, now: datetime) -> list[Record]:
+    """Open a merchant's book and settlement in each mode."""
+    books: list[Record] = []
+    for livemode in (False, True):
+        scope = Scope(merchant, livemode)
+        terms = {"fee_basis_points": new.fee_basis_points, "fee_cents": new.fee_cents}
+        books += [ledger.open_book(scope, **terms), payouts.open_settlement(scope, now=now)]
+    return books
+
+
+async def update_merchant(ports: Ports, id: str, changes: Mapping[str, object]) -> Merchant:
+    """
+    Change where payouts go, or what charges cost: `bank_account`, `fee_basis_points`, `fee_cents`.
+
+    New terms hold, in both modes, for every charge whose making begins after this has returned.
+    Raises `NotFound`, or `Invalid`.
+    """
+    wanted = read(MerchantChanges, dict(changes)).finish(MerchantChanges)
+    turns = Turns(ports)
+    while True:
+        merchant = await get_merchant(ports, id)
+        changed = merchants.update(merchant, wanted)
+        books = [await book_of(ports, Scope(id, livemode)) for livemode in (False, True)]
+        moved = [ledger.change_terms(book, wanted.fee_basis_points, wanted.fee_cents) for book in books]
+        try:
+            await commit(ports, changed, *moved)
+            return changed
+        except Conflict:
+            await turns.wait()
 
 
 async def approve(ports: Ports, id: str) -> Approved:
@@ -110,7 +150,7 @@ async def ensure_demo_merchant(ports: Ports, *, name: str = "Demo merchant") -> 
         new = NewMerchant(name=name)
         merchant = merchants.enrol(new, id=DEMO_MERCHANT, now=now)
         try:
-            await commit(ports, merchant, *kept)
+            await commit(ports, merchant, *kept, *_open_books(merchant.id, new, now=now))
         except Conflict:
             merchant = await get_merchant(ports, DEMO_MERCHANT)
     return Approved(merchant=merchant, keys=key_set)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from kpay_core.commit import CommitFailed, Conflict
-from kpay_core.domain import happenings, idempotency, looks, refunds
+from kpay_core.domain import happenings, idempotency, looks, postings, refunds
 from kpay_core.domain.answers import answer_refund, with_key
 from kpay_core.domain.charges import Charge
 from kpay_core.domain.errors import Contention, Undone
@@ -18,7 +18,7 @@ from kpay_core.flows import once
 from kpay_core.flows.asking import ask, processor_of
 from kpay_core.flows.durably import Turns, commit
 from kpay_core.flows.reading import list_page, own
-from kpay_core.flows.telling import commit_and_tell
+from kpay_core.flows.recording import record
 from kpay_core.ports import Ports
 
 ENDPOINT = "POST /v1/refunds"
@@ -58,14 +58,19 @@ async def create_refund(
         processor_of(ports, scope)
         key = entry.claim(subject=refund.id, now=now)
         try:
-            await commit(ports, refund, moved, *([key] if key else []))
+            await record(
+                ports,
+                *(refund, moved, *([key] if key else [])),
+                scope=scope,
+                booked=postings.of_new_refund(refund),
+            )
         except Conflict:
             await turns.wait()
             continue
-        return await _attempt(ports, refund, request_id)
+        return await _attempt(ports, refund, moved, request_id)
 
 
-async def _attempt(ports: Ports, refund: Refund, request_id: str | None) -> Answer:
+async def _attempt(ports: Ports, refund: Refund, charge: Charge, request_id: str | None) -> Answer:
     """
     Ask the network, and answer by what it says; without an answer the refund is pending.
 
@@ -75,7 +80,9 @@ async def _attempt(ports: Ports, refund: Refund, request_id: str | None) -> Answ
     verdict = await _send(ports, refund)
     taken = verdict is not None and verdict.outcome in (Outcome.REFUNDED, Outcome.PENDING)
     try:
-        settled = await _settle(ports, refund, verdict or Verdict(Outcome.PENDING), request_id)
+        settled = await _settle(
+            ports, refund, verdict or Verdict(Outcome.PENDING), charge=charge, request_id=request_id
+        )
     except (CommitFailed, Contention):
         if taken and refund.idempotency_key is None:
             return answer_refund(refund)
@@ -92,32 +99,47 @@ async def _send(ports: Ports, refund: Refund) -> Verdict | None:
     return await ask(processor.refund(reference=refund.id, charge=refund.charge, amount=refund.amount))
 
 
-async def _settle(ports: Ports, refund: Refund, verdict: Verdict, request_id: str | None = None) -> Refund:
+async def _settle(
+    ports: Ports,
+    refund: Refund,
+    verdict: Verdict,
+    *,
+    charge: Charge | None = None,
+    request_id: str | None = None,
+) -> Refund:
     """
     Commit what the network said of a refund, with its charge, its key and its events; return it as it then is.
 
-    Where another was first, or the verdict says nothing new, that is the refund as the other left it.
+    Where another was first, or the verdict says nothing new, that is the refund as the other left it. `charge` is its
+    charge as it was when the refund was written, where the caller has it at hand.
     """
     origin = Origin(request_id=request_id, idempotency_key=idempotency.given_key(refund.idempotency_key))
     turns = Turns(ports)
     while refunds.moves(refund, verdict):
-        charge = await own(ports, refund.scope, Charge, refund.charge)
+        if charge is None:
+            charge = await own(ports, refund.scope, Charge, refund.charge)
+            newest = await own(ports, refund.scope, Refund, refund.id)
+            if newest.version != refund.version:
+                # Somebody settles it too: what was read of the charge may count it already.
+                refund, charge = newest, None
+                continue
         key = await once.key_of(ports, refund.idempotency_key, subject=refund.id)
         settled, moved = refunds.settle(refund, charge, verdict)
         told = None if refunds.was_undone(settled) else answer_refund(settled)
         try:
-            await commit_and_tell(
+            await record(
                 ports,
                 *with_key(settled, key, told),
                 *([moved] if moved else []),
                 scope=refund.scope,
                 told=happenings.of_refund(refund, settled, moved),
+                booked=postings.of_refund(refund, settled),
                 origin=origin,
             )
             return settled
         except Conflict:
             await turns.wait()
-            refund = await own(ports, refund.scope, Refund, refund.id)
+            refund, charge = await own(ports, refund.scope, Refund, refund.id), None
     return refund
 
 

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from kpay_core.commit import Record
 from kpay_core.domain import endpoints, happenings
 from kpay_core.domain.deliveries import Delivery, deliver
 from kpay_core.domain.endpoints import Subscriptions
@@ -11,23 +10,20 @@ from kpay_core.domain.events import Event, Origin
 from kpay_core.domain.happenings import Happening
 from kpay_core.domain.names import prefixed
 from kpay_core.domain.scope import Scope
-from kpay_core.flows.durably import commit
 from kpay_core.ports import Ports
 
 
-async def commit_and_tell(
-    ports: Ports, *records: Record, scope: Scope, told: Sequence[Happening], origin: Origin
-) -> None:
+async def make_events(
+    ports: Ports, told: Sequence[Happening], *, scope: Scope, origin: Origin, now: datetime
+) -> tuple[Sequence[Event], Sequence[Delivery]]:
     """
-    Commit records with the events they give rise to, and wake whoever delivers. Raises as `commit` does.
+    Make the events of a change and a delivery of each for every endpoint that wants it.
 
-    The time of an event is taken before its subscribers are read. So every endpoint whose enabling was acknowledged
-    by then is among them.
+    `now` was taken before the subscribers are read. So every endpoint whose enabling was acknowledged by then is
+    among them.
     """
     if not told:
-        await commit(ports, *records)
-        return
-    now = ports.clock.now()
+        return (), ()
     events = [
         happenings.write_down(
             happening, id=prefixed("evt", ports.ids.uuid7(now)), scope=scope, origin=origin, now=now
@@ -40,8 +36,7 @@ async def commit_and_tell(
         for event in events
         for endpoint in endpoints.subscribed(held, event.type)
     ]
-    await commit(ports, *records, *events, *deliveries)
-    wake(ports, deliveries)
+    return events, deliveries
 
 
 def make_delivery(ports: Ports, event: Event, endpoint: str, *, now: datetime) -> Delivery:

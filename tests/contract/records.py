@@ -6,19 +6,25 @@ from typing import Any
 from uuid import uuid4
 
 from kpay_core.commit import Record, bump
-from kpay_core.domain import charges, idempotency, merchants, refunds
+from kpay_core.domain import charges, idempotency, ledger, merchants, payouts, refunds
 from kpay_core.domain.cards import CardSummary
 from kpay_core.domain.charges import Charge
 from kpay_core.domain.deliveries import Attempt, Delivery
+from kpay_core.domain.disputes import Dispute, Evidence
 from kpay_core.domain.endpoints import Endpoint, Subscription, Subscriptions
 from kpay_core.domain.events import Event
 from kpay_core.domain.idempotency import IdempotencyKey
 from kpay_core.domain.keys import ApiKey
 from kpay_core.domain.lanes import Claim, Lane
+from kpay_core.domain.ledger import POSTINGS, Account, Book, Kind, Sheet, Transfer
 from kpay_core.domain.merchants import Merchant
+from kpay_core.domain.news import NewsKind
+from kpay_core.domain.notices import Notice
+from kpay_core.domain.payouts import Payout, Settlement
 from kpay_core.domain.places import Address
 from kpay_core.domain.posts import Failure
 from kpay_core.domain.refunds import Refund
+from kpay_core.domain.scope import Scope
 
 NOW = datetime(2026, 3, 1, 12, 30, 15, 123000, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -75,6 +81,8 @@ def a_charge(merchant: Merchant, **changes: Any) -> Charge:
         ),
         "description": "Order #1024",
         "metadata": {"order_id": "1024"},
+        # Of the least charge, so that it is never more than the amount.
+        "fee": 31,
         "idempotency_key": None,
         "created_at": NOW,
         "look_at": NOW + 5 * SECOND,
@@ -102,6 +110,111 @@ def a_refund(charge: Charge, **changes: Any) -> Refund:
         "look_at": NOW,
     }
     return Refund(**fields | changes)
+
+
+def a_book(merchant: Merchant, *, livemode: bool = False, **changes: Any) -> Book:
+    scope = Scope(merchant.id, livemode)
+    fields: dict[str, Any] = {
+        "id": ledger.book_id(scope),
+        "merchant": scope.merchant,
+        "livemode": scope.livemode,
+        "fee_basis_points": 290,
+        "fee_cents": 30,
+    }
+    return Book(**fields | changes)
+
+
+def a_transfer(book: Book, kind: Kind = Kind.CHARGE, **changes: Any) -> Transfer:
+    debit, credit = POSTINGS[kind]
+    fields: dict[str, Any] = {
+        "id": new_id("txn"),
+        "merchant": book.merchant,
+        "livemode": book.livemode,
+        "sheet": book.sheet,
+        "kind": kind,
+        "source": new_id("ch"),
+        "debit": debit,
+        "credit": credit,
+        "amount": 4999,
+        "created_at": NOW,
+    }
+    return Transfer(**fields | changes)
+
+
+def a_sheet(book: Book, number: int = 1, **changes: Any) -> Sheet:
+    fields: dict[str, Any] = {
+        "id": ledger.sheet_id(book.id, number),
+        "merchant": book.merchant,
+        "livemode": book.livemode,
+        "number": number,
+        "totals": {Account.PROCESSOR_RECEIVABLE: -4999, Account.PENDING: 4999},
+        "transfers": 1,
+    }
+    return Sheet(**fields | changes)
+
+
+def a_settlement(book: Book, **changes: Any) -> Settlement:
+    fields: dict[str, Any] = {
+        "id": book.id,
+        "merchant": book.merchant,
+        "livemode": book.livemode,
+        "due_at": payouts.next_midnight(NOW),
+    }
+    return Settlement(**fields | changes)
+
+
+def a_payout(book: Book, *, after: str = payouts.FIRST_PLACE, **changes: Any) -> Payout:
+    fields: dict[str, Any] = {
+        "id": new_id("po"),
+        "merchant": book.merchant,
+        "livemode": book.livemode,
+        "amount": 4824,
+        "currency": "USD",
+        "account": "000123456789",
+        "after": after,
+        "upto": payouts.place_of(a_transfer(book)),
+        "lines": 2,
+        "carried": 0,
+        "arrives_at": NOW + timedelta(days=1),
+        "created_at": NOW,
+        "look_at": NOW,
+    }
+    return Payout(**fields | changes)
+
+
+def a_dispute(charge: Charge, **changes: Any) -> Dispute:
+    fields: dict[str, Any] = {
+        "id": new_id("dp"),
+        "merchant": charge.merchant,
+        "livemode": charge.livemode,
+        "charge": charge.id,
+        "case": new_id("case"),
+        "amount": charge.amount,
+        "fee": 1500,
+        "currency": "USD",
+        "reason": "fraudulent",
+        "evidence": Evidence(uncategorized_text="They signed for it."),
+        "evidence_due_by": NOW + timedelta(days=7),
+        "created_at": NOW,
+    }
+    return Dispute(**fields | changes)
+
+
+def a_notice(**changes: Any) -> Notice:
+    fields: dict[str, Any] = {
+        "id": new_id("test/news"),
+        "livemode": False,
+        "kind": NewsKind.DISPUTE_OPENED,
+        "reference": new_id("ch"),
+        "dispute": new_id("case"),
+        "amount": 4999,
+        "code": "fraudulent",
+        "evidence_due_by": NOW + timedelta(days=7),
+        "happened_at": NOW,
+        "created_at": NOW,
+        "look_at": NOW,
+    }
+    return Notice(**fields | changes)
 
 
 def a_key(charge: Charge, **changes: Any) -> IdempotencyKey:

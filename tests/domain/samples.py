@@ -18,7 +18,9 @@ SCOPE = Scope("mer_1", livemode=False)
 def an_open_charge() -> Charge:
     """Make a charge of 49.99 that the network has not been asked about."""
     new = charges.read_new_charge(CHARGE, now=NOW)
-    return charges.open_charge(new, id="ch_1", scope=SCOPE, fingerprint="f", idempotency_key=None, now=NOW)
+    return charges.open_charge(
+        new, id="ch_1", scope=SCOPE, fingerprint="f", fee=175, idempotency_key=None, now=NOW
+    )
 
 
 def a_charge(status: charges.Status = charges.Status.SUCCEEDED, **changes: Any) -> Charge:
@@ -37,7 +39,9 @@ def a_charge(status: charges.Status = charges.Status.SUCCEEDED, **changes: Any) 
 def a_refund(
     status: refunds.Status = refunds.Status.SENDING, *, amount: int = 1000, **changes: Any
 ) -> tuple[Refund, Charge]:
-    """Make a refund on its way, and the charge that holds its amount."""
+    """Make a refund, and the charge that holds its amount, or has counted it."""
     new = NewRefund(charge="ch_1", amount=amount)
     refund, charge = refunds.open_refund(new, a_charge(), id="re_1", idempotency_key=None, now=NOW)
+    if status is refunds.Status.SUCCEEDED:
+        charge = charges.finish_refund(charge, amount, succeeded=True)
     return replace(refund, status=status, **changes), charge

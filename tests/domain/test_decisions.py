@@ -164,6 +164,21 @@ def test_only_a_succeeded_charge_is_refunded(status: charges.Status) -> None:
     }
 
 
+@pytest.mark.parametrize(("amount", "blamed"), [(None, "charge"), (1, "amount")])
+def test_what_is_left_of_a_charge_is_not_refunded_while_it_is_disputed(
+    amount: int | None, blamed: str
+) -> None:
+    disputed = charges.open_dispute(a_charge(), 4999)
+    with pytest.raises(Invalid) as caught:
+        refunds.open_refund(
+            NewRefund(charge="ch_1", amount=amount), disputed, id="re_1", idempotency_key=None, now=NOW
+        )
+    assert caught.value.details == {
+        "code": "charge_disputed",
+        "fieldErrors": {blamed: ["disputed"]},
+    }
+
+
 def test_a_refund_that_nobody_heard_of_is_not_sent_on_its_senders_behalf() -> None:
     cut_off, _ = a_refund()
     with_key, _ = a_refund(idempotency_key="mer_1/test/k")

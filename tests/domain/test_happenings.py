@@ -31,6 +31,7 @@ OF_REFUNDS = {
     ("pending", "refunded"): ["refund.updated", "charge.refunded"],
     ("pending", "refused"): ["refund.updated"],
     ("pending", "reversed"): ["refund.updated"],
+    ("succeeded", "refused"): ["refund.updated"],
 }
 
 
@@ -88,6 +89,12 @@ def test_an_update_of_a_refund_says_what_it_was_before(outcome: Outcome) -> None
     changed = {"status"} if outcome is Outcome.REFUNDED else {"status", "failure_code"}
     assert set(updated.before) == changed
     assert all(updated.before[name] != data(updated)[name] for name in changed)
+
+
+def test_a_refund_that_comes_back_was_succeeded_before() -> None:
+    (updated,) = after(refunds.Status.SUCCEEDED, Outcome.REFUSED)
+    assert updated.before == {"status": "succeeded", "failure_code": None}
+    assert data(updated)["failure_code"] == "lost_card"
 
 
 @pytest.mark.parametrize(

@@ -5,16 +5,21 @@ from itertools import product
 from typing import Any
 
 import pytest
-from msgspec.structs import asdict
+from msgspec.structs import asdict, replace
 
-from kpay_core.domain import charges, idempotency, looks, merchants, refunds
+from kpay_core.domain import charges, disputes, idempotency, looks, merchants, notices, refunds
+from kpay_core.domain.errors import Invalid
 from kpay_core.domain.idempotency import Answer, IdempotencyKey, Ticket
 from kpay_core.domain.machine import IllegalTransition, step
+from kpay_core.domain.news import NewsKind
 from kpay_core.domain.processing import Outcome, Verdict
 from tests.domain.samples import NOW, a_charge, a_refund
+from tests.domain.test_disputes import a_dispute, text
+from tests.domain.test_notices import a_notice
 
 CHARGE_INPUTS = [*Outcome, charges.GIVE_UP]
 REFUND_INPUTS = [*Outcome, refunds.GIVE_UP]
+DISPUTE_INPUTS = [*disputes.Step, NewsKind.DISPUTE_WON, NewsKind.DISPUTE_LOST]
 
 # Written out a second time, from the diagrams and the contract: a table that is edited by mistake differs from this.
 CHARGE_LAW = {
@@ -35,6 +40,26 @@ REFUND_LAW = {
     ("pending", "reversed"): "failed",
     ("reversing", "reversed"): "failed",
     ("reversing", "refunded"): "succeeded",
+    ("succeeded", "refused"): "failed",
+}
+DISPUTE_LAW = {
+    ("needs_response", "submit"): "submitting",
+    ("needs_response", "dispute_won"): "won",
+    ("needs_response", "dispute_lost"): "lost",
+    ("submitting", "taken"): "under_review",
+    ("submitting", "too_late"): "under_review",
+    ("submitting", "dispute_won"): "won",
+    ("submitting", "dispute_lost"): "lost",
+    ("under_review", "dispute_won"): "won",
+    ("under_review", "dispute_lost"): "lost",
+}
+NOTICE_LAW = {
+    ("waiting", "wait"): "waiting",
+    ("waiting", "apply"): "applied",
+    ("waiting", "repeat"): "known",
+    ("waiting", "contradict"): "contradicting",
+    ("waiting", "stray"): "stray",
+    ("stray", "returned"): "returned",
 }
 KEY_LAW = {
     ("free", "claim"): "working",
@@ -105,6 +130,42 @@ def test_a_refund_moves_only_as_the_diagram_says_and_its_cents_with_it(
     assert (asdict(refund), asdict(charge)) == before
 
 
+@pytest.mark.parametrize(("state", "input"), every(disputes.Status, DISPUTE_INPUTS))
+def test_a_dispute_moves_only_as_the_diagram_says(state: disputes.Status, input: Any) -> None:
+    dispute, charge = a_dispute(state), charges.open_dispute(a_charge(), 4999)
+    before = asdict(dispute), asdict(charge)
+
+    def move() -> disputes.Dispute:
+        if input is disputes.Step.SUBMIT:
+            return disputes.change(dispute, text("It was them.", submit=True), now=NOW)
+        if input in disputes.Step:
+            return disputes.hand_in(dispute, taken=input is disputes.Step.TAKEN)
+        return disputes.close(dispute, charge, input)[0]
+
+    if (state, input) not in DISPUTE_LAW:
+        # A merchant who comes too late is told so.
+        with pytest.raises(Invalid if input is disputes.Step.SUBMIT else IllegalTransition):
+            move()
+    else:
+        moved = move()
+        assert (moved.status, moved.version) == (DISPUTE_LAW[state, input], dispute.version + 1)
+        assert looks.is_settled(moved) == (moved.status != "submitting")
+    assert (asdict(dispute), asdict(charge)) == before
+
+
+@pytest.mark.parametrize(("state", "input"), every(notices.Status, notices.Finding))
+def test_a_notice_moves_only_as_the_diagram_says(state: notices.Status, input: notices.Finding) -> None:
+    notice = replace(a_notice(NewsKind.CAPTURED), status=state)
+    decision = notices.Decision(input, "why")
+    if (state, input) not in NOTICE_LAW:
+        with pytest.raises(IllegalTransition):
+            notices.conclude(notice, decision, now=NOW)
+    else:
+        moved = notices.conclude(notice, decision, now=NOW)
+        assert (moved.status, moved.version) == (NOTICE_LAW[state, input], notice.version + 1)
+        assert looks.is_settled(moved) == (moved.status not in ("waiting", "stray"))
+
+
 @pytest.mark.parametrize(("state", "input"), every(idempotency.State, idempotency.Step))
 def test_a_key_moves_only_as_the_diagram_says(state: idempotency.State, input: idempotency.Step) -> None:
     kept: dict[str, Any] = (
@@ -157,18 +218,29 @@ def test_only_an_applicant_is_approved(state: merchants.Status) -> None:
     [
         (charges.TRANSITIONS, CHARGE_LAW),
         (refunds.TRANSITIONS, REFUND_LAW),
+        (disputes.TRANSITIONS, DISPUTE_LAW),
+        (notices.TRANSITIONS, NOTICE_LAW),
         (idempotency.TRANSITIONS, KEY_LAW),
         (merchants.TRANSITIONS, MERCHANT_LAW),
     ],
-    ids=["charges", "refunds", "idempotency", "merchants"],
+    ids=["charges", "refunds", "disputes", "notices", "idempotency", "merchants"],
 )
 def test_a_table_is_what_its_diagram_shows(table: Mapping[Any, Any], law: Mapping[Any, Any]) -> None:
     assert dict(table) == law
 
 
-def test_no_table_leaves_a_final_state() -> None:
-    left = {state for state, _ in [*charges.TRANSITIONS, *refunds.TRANSITIONS]}
-    assert left.isdisjoint({"succeeded", "failed"})
+@pytest.mark.parametrize(
+    ("table", "final"),
+    [
+        (charges.TRANSITIONS, {"succeeded", "failed"}),
+        (refunds.TRANSITIONS, {"failed"}),
+        (disputes.TRANSITIONS, {"won", "lost"}),
+        (notices.TRANSITIONS, {"applied", "known", "contradicting", "returned"}),
+    ],
+    ids=["charges", "refunds", "disputes", "notices"],
+)
+def test_no_table_leaves_a_final_state(table: Mapping[Any, Any], final: set[str]) -> None:
+    assert final == set(table.values()) - {state for state, _ in table}
 
 
 def test_a_step_that_is_not_listed_says_which() -> None:

@@ -111,11 +111,8 @@ class Stage:
 @asynccontextmanager
 async def open_stage(url: str, *, wake: Wake = wake_nobody) -> AsyncIterator[Stage]:
     settings = settings_for(url)
-    async with compose.open_kpay(settings, compose.secret_of(settings, make=False), wake=wake) as (
-        kpay,
-        store,
-    ):
-        yield Stage(kpay, store)
+    async with compose.open_kpay(settings, compose.secret_of(settings, make=False), wake=wake) as opened:
+        yield Stage(opened.kpay, opened.store)
 
 
 @asynccontextmanager

@@ -5,7 +5,7 @@ Whatever workers, merchants and the store do meanwhile, nothing is lost, and not
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from itertools import count, pairwise
@@ -613,9 +613,9 @@ class Slow:
         self._store, self._clock, self._time = store, clock, time
         self.commits = 0
 
-    async def commit(self, *records: Record) -> None:
+    async def commit(self, *records: Record, held: Sequence[Record] = ()) -> None:
         self.commits += 1
-        await self._store.commit(*records)
+        await self._store.commit(*records, held=held)
         if self.commits == 1:
             self._clock.advance(self._time)
 
@@ -640,8 +640,8 @@ class Watched(Stepped):
         self._clock = clock
         self.history: list[tuple[datetime, Lane]] = []
 
-    async def commit(self, *records: Record) -> None:
-        await super().commit(*records)
+    async def commit(self, *records: Record, held: Sequence[Record] = ()) -> None:
+        await super().commit(*records, held=held)
         # Noted late, but in order: `super` lets others go first after the commit, and lanes have versions.
         self.history += [(self._clock.now(), record) for record in records if isinstance(record, Lane)]
         self.history.sort(key=lambda each: each[1].version)
@@ -742,9 +742,9 @@ class Sick:
         self._check()
         return await self._store.find(query)
 
-    async def commit(self, *records: Record) -> None:
+    async def commit(self, *records: Record, held: Sequence[Record] = ()) -> None:
         self._check()
-        await self._store.commit(*records)
+        await self._store.commit(*records, held=held)
 
 
 async def change_in_the_middle(world: World) -> None:

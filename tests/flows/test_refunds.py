@@ -4,9 +4,22 @@ import pytest
 
 from kpay_core import Scope
 from kpay_core.domain.errors import Invalid, NotFound
-from kpay_core.domain.idempotency import Outcome
+from kpay_core.domain.idempotency import Outcome as Told
+from kpay_core.domain.processing import Outcome, Verdict
 from kpay_core.domain.refunds import Refund
-from tests.flows.world import DECLINED, DOWN, REFUND_PENDING, World, check_books
+from kpay_core.flows import refunds as flow
+from tests.flows.world import (
+    DECLINED,
+    DOWN,
+    REFUND_PENDING,
+    ExactClock,
+    Stepped,
+    World,
+    check_books,
+    drive_anyhow,
+    every_choice,
+    run,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -17,7 +30,7 @@ async def test_a_charge_is_refunded_in_parts_until_nothing_is_left() -> None:
     id = str(charge.value["id"])
     first = await world.refund(id, amount=1000, reason="duplicate", notes="sorry")
     assert (first.outcome, first.value["status"], first.value["reason"]) == (
-        Outcome.CREATED,
+        Told.CREATED,
         "succeeded",
         "duplicate",
     )
@@ -40,7 +53,7 @@ async def test_a_pending_refund_counts_against_the_charge_and_succeeds_later() -
     world = await World().open()
     id = str((await world.charge(REFUND_PENDING)).value["id"])
     pending = await world.refund(id, amount=3000, key="k")
-    assert (pending.outcome, pending.value["status"]) == (Outcome.CREATED, "pending")
+    assert (pending.outcome, pending.value["status"]) == (Told.CREATED, "pending")
     with pytest.raises(Invalid) as caught:
         await world.refund(id, amount=2000)
     assert caught.value.fields == {"amount": ["max 1999"]}
@@ -97,3 +110,29 @@ async def test_a_refund_does_not_change_what_the_list_of_charges_tells_of_its_pa
     await world.refund(str((await world.charge()).value["id"]), amount=1)
     page = await world.kpay.list_refunds(world.scope, {"charge": id})
     assert [refund.id for refund in page.data] == refunds[::-1]
+
+
+def test_two_who_settle_a_refund_in_every_order_count_it_once() -> None:
+    for choose in every_choice(9):
+        world = run(World(clock=ExactClock()).open())
+        charge = run(world.charge(REFUND_PENDING))
+        run(world.refund(str(charge.value["id"]), amount=1000))
+        (refund,) = run(world.all(Refund))
+        world.advance(minutes=2)
+        takers = [World(store=world.store, journal=world.journal, clock=world.clock) for _ in range(2)]
+        for taker in takers:
+            taker.kpay.store = Stepped(world.store)  # pyright: ignore[reportAttributeAccessIssue]
+        # As two whose looks were leased one after the other, and whose answers come at the same moment.
+        settled = Verdict(Outcome.REFUNDED)
+        results = drive_anyhow(
+            world.clock,
+            choose,
+            *(
+                flow._settle(taker.kpay, refund, settled)  # pyright: ignore[reportPrivateUsage]
+                for taker in takers
+            ),
+        )
+        assert [result.status for result in results] == ["succeeded"] * 2
+        assert run(world.the_charge(charge)).amount_refunded == 1000
+        world.kpay.store = world.store
+        run(check_books(world, quiet=False))

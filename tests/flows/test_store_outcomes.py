@@ -5,7 +5,7 @@ Whatever the sender was told stays true, and "safe to try again" is: no error le
 would repeat.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from itertools import count
 from typing import Any
 
@@ -14,10 +14,14 @@ import pytest
 from kpay_adapters.testing import FrozenClock
 from kpay_core.commit import CommitFailed, Conflict, Record, Unavailable, Unknown
 from kpay_core.domain.charges import Charge
+from kpay_core.domain.disputes import Dispute
 from kpay_core.domain.errors import KpayError
 from kpay_core.domain.idempotency import Answer, Outcome
 from kpay_core.domain.processing import Outcome as Network
+from kpay_core.domain.refunds import Refund
 from kpay_core.ports import Store
+from tests.flows.money import FRAUDULENT, check_at_rest, check_money, come_to_rest
+from tests.flows.stories import A_MINUTE, STORIES, Do, Story, charging, later
 from tests.flows.world import DECLINED, DOWN, GOOD, LOST, REFUND_PENDING, World, check_books
 
 pytestmark = pytest.mark.anyio
@@ -46,12 +50,12 @@ class Moody:
         self.commits = 0
         self.get, self.find = store.get, store.find
 
-    async def commit(self, *records: Record) -> None:
+    async def commit(self, *records: Record, held: Sequence[Record] = ()) -> None:
         self.commits += 1
         if self.commits not in self._bad:
-            return await self._store.commit(*records)
+            return await self._store.commit(*records, held=held)
         if self._written and self.commits == self._bad.start:
-            await self._store.commit(*records)
+            await self._store.commit(*records, held=held)
         if self._then is not None:
             await self._then()
         if self._failure is Conflict:
@@ -157,3 +161,82 @@ async def test_a_decline_that_was_written_is_told_although_its_commit_was_uncert
     told = await world.charge(DECLINED, key="k")
     world.kpay.store = world.store
     assert (await world.charge(DECLINED, key="k")).body == told.body
+
+
+# Money that moves by itself, and disputes: each of these makes a dozen commits or two.
+
+
+SEEN_THROUGH = {name: MOODS[name] for name in ("unknown, written", "unknown, not written", "conflict")}
+
+
+@pytest.mark.parametrize(
+    "mood",
+    [
+        pytest.param(mood, marks=() if name in (*SEEN_THROUGH, "unavailable") else pytest.mark.heavy, id=name)
+        for name, mood in MOODS.items()
+    ],
+)
+@pytest.mark.parametrize("story", STORIES.values(), ids=STORIES)
+async def test_money_gets_through_a_store_in_a_mood(
+    story: Story, mood: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    story.begin(monkeypatch)
+    for at in count(1):
+        world = await World().open()
+        await world.endpoint()
+        await story.before(world)
+        moody = Moody(world.store, at, **mood)
+        world.kpay.store = moody
+        try:
+            await story.act(world)
+        except (CommitFailed, KpayError):
+            assert mood not in SEEN_THROUGH.values(), "a hiccup is seen through"
+        world.kpay.store = world.store
+        came_through = moody.commits < at
+        await check_money(world)
+        await world.check_audit(journal=False)
+        if came_through:
+            assert await story.ends(world)
+        await come_to_rest(world)
+        await check_money(world)
+        await check_at_rest(world)
+        await world.check_audit()
+        if came_through:
+            return
+
+
+async def moved_on_before_it_is_known(world: World, act: Do) -> None:
+    """Do something whose first commit is written and uncertain, and looked at by a sweeper before it is sent again."""
+    sweeper = World(store=world.store, journal=world.journal, clock=FrozenClock(world.clock.now()))
+
+    async def the_sweeper_comes() -> None:
+        sweeper.advance(seconds=6)
+        await sweeper.kpay.sweep()
+
+    world.kpay.store = Moody(world.store, 1, Unknown, written=True, then=the_sweeper_comes)
+    await act(world)
+    world.kpay.store = world.store
+
+
+async def test_evidence_whose_commit_was_uncertain_is_not_called_unanswerable() -> None:
+    world = await World().open()
+    await later(charging(FRAUDULENT), A_MINUTE)(world)
+    (dispute,) = await world.all(Dispute)
+    body = {"evidence": {"uncategorized_text": "winning_evidence"}, "submit": True}
+    await moved_on_before_it_is_known(
+        world, lambda world: world.kpay.update_dispute(world.scope, dispute.id, body)
+    )
+    await later(2 * A_MINUTE)(world)
+    assert [dispute.status for dispute in await world.all(Dispute)] == ["won"]
+    await check_money(world)
+
+
+@pytest.mark.parametrize("key", [None, "k"])
+async def test_a_refund_whose_commit_was_uncertain_is_made_once(key: str | None) -> None:
+    world = await World().open()
+    await world.charge()
+    (charge,) = await world.all(Charge)
+    await moved_on_before_it_is_known(world, lambda world: world.refund(charge.id, amount=3000, key=key))
+    await world.settle()
+    assert [refund.status for refund in await world.all(Refund)] == ["succeeded"]
+    await check_money(world)

@@ -1,7 +1,7 @@
 """Telling: each change with its events, in one commit, to exactly those who were subscribed."""
 
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from random import Random
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from kpay_adapters.memory import MemoryStore
+from kpay_adapters.sandbox import SandboxNetwork
 from kpay_adapters.testing import FrozenClock
 from kpay_core import Scope
 from kpay_core.commit import Record, Unknown
@@ -141,13 +142,12 @@ async def test_a_pending_refund_is_told_of_when_it_is_made_and_when_it_is_settle
     assert [body["request"] for body in (updated, refunded)] == [{"id": None, "idempotency_key": key}] * 2
 
 
-class Network:
+class Network(SandboxNetwork):
     """A network that gives one verdict after the other on refunds."""
 
-    def __init__(self, network: Any, *verdicts: Verdict) -> None:
-        self._network = network
+    def __init__(self, world: World, *verdicts: Verdict) -> None:
+        super().__init__(journal=world.journal, clock=world.clock)
         self._verdicts = list(verdicts)
-        self.authorise, self.lookup, self.reverse = network.authorise, network.lookup, network.reverse
 
     async def refund(self, **_: Any) -> Verdict:
         return self._verdicts.pop(0)
@@ -158,7 +158,7 @@ async def test_a_pending_refund_that_fails_is_told_of_with_what_it_was(key: str 
     world = await World().open()
     charge = str((await world.charge()).value["id"])
     verdicts = Verdict(Outcome.PENDING), Verdict(Outcome.REFUSED, "lost_card")
-    world.kpay.processors = {"test": Network(world.network, *verdicts)}
+    world.kpay.processors = {"test": Network(world, *verdicts)}
     await world.refund(charge, key=key)
     await world.settle()
     created, updated = (await told(world))[1:]
@@ -170,7 +170,7 @@ async def test_a_pending_refund_that_fails_is_told_of_with_what_it_was(key: str 
 async def test_a_refused_refund_is_told_of_once_as_failed() -> None:
     world = await World().open()
     charge = str((await world.charge()).value["id"])
-    world.kpay.processors = {"test": Network(world.network, Verdict(Outcome.REFUSED, "lost_card"))}
+    world.kpay.processors = {"test": Network(world, Verdict(Outcome.REFUSED, "lost_card"))}
     await world.refund(charge)
     await world.settle()
     *_, created = await told(world)
@@ -288,8 +288,8 @@ class Watching:
         self._store = store
         self.units: list[tuple[Record, ...]] = []
 
-    async def commit(self, *records: Record) -> None:
-        await self._store.commit(*records)
+    async def commit(self, *records: Record, held: Sequence[Record] = ()) -> None:
+        await self._store.commit(*records, held=held)
         self.units.append(records)
 
 

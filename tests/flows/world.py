@@ -1,6 +1,6 @@
 """A K-Payments in memory with one approved merchant, and what is asked of it over and over."""
 
-from collections.abc import Callable, Coroutine, Generator, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Generator, Iterator, Mapping, Sequence
 from copy import deepcopy
 from datetime import datetime, timedelta
 from itertools import count, pairwise
@@ -8,7 +8,7 @@ from types import coroutine
 from typing import Any, NamedTuple, TypeVar
 
 from kpay_adapters.memory import MemoryStore
-from kpay_adapters.sandbox import Entry, SandboxNetwork
+from kpay_adapters.sandbox import Entry, SandboxBank, SandboxNetwork, Witnesses
 from kpay_adapters.system import cut_to_milliseconds
 from kpay_adapters.testing import (
     CHARGE,
@@ -24,6 +24,7 @@ from kpay_adapters.testing import (
 from kpay_core import Kpay, Scope
 from kpay_core.commit import Record
 from kpay_core.domain import deliveries, endpoints, lanes
+from kpay_core.domain.audit import Report
 from kpay_core.domain.charges import Charge
 from kpay_core.domain.deliveries import Attempt, Delivery
 from kpay_core.domain.endpoints import Endpoint, Subscriptions
@@ -94,7 +95,11 @@ class World:
         self.clock: Any = clock or FrozenClock()
         self.network = SandboxNetwork(journal=self.journal, clock=self.clock)
         self.kpay: Kpay = make_kpay(
-            store=self.store, processor=self.network, clock=self.clock, ids=ids or SeededIds()
+            store=self.store,
+            journal=self.journal,
+            processor=self.network,
+            clock=self.clock,
+            ids=ids or SeededIds(),
         )
         self.scope = Scope("", livemode=False)
         self.keys: KeySet
@@ -172,6 +177,15 @@ class World:
     async def unfinished(self) -> list[Any]:
         everything = [*await self.all(Charge), *await self.all(Refund)]
         return [record for record in everything if record.look_at is not None]
+
+    async def check_audit(self, *, journal: bool = True) -> Report:
+        """Check that the audit finds nothing; without `journal` the network and the bank are not asked."""
+        bank = SandboxBank(journal=self.journal, clock=self.clock)
+        witnesses = {"test": Witnesses(self.network, bank)} if journal else {}
+        report = await self.kpay.audit(witnesses=witnesses)
+        assert not report.disagreements, report.disagreements
+        assert sum(sum(accounts.values()) for accounts in report.totals.values()) == 0
+        return report
 
     async def all(self, kind: type[R]) -> list[R]:
         return list(await self.store.find(Query(kind=kind, limit=10_000)))
@@ -425,9 +439,9 @@ class Stepped:
         await step_aside()
         return await self._store.find(query)
 
-    async def commit(self, *records: Record) -> None:
+    async def commit(self, *records: Record, held: Sequence[Record] = ()) -> None:
         await step_aside()
-        await self._store.commit(*records)
+        await self._store.commit(*records, held=held)
         await step_aside()
 
 

@@ -9,18 +9,29 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kpay_adapters.sql.store import SqlStore
+from kpay_core.domain import charges, disputes, notices, payouts
 from kpay_core.domain.charges import Charge
+from kpay_core.domain.disputes import Evidence
 from kpay_core.domain.endpoints import Retired, Subscription
 from kpay_core.domain.events import EVENT_TYPES
 from kpay_core.domain.lanes import Claim
+from kpay_core.domain.ledger import Account, Kind
+from kpay_core.domain.news import NewsKind
 from kpay_core.domain.places import Address
 from kpay_core.domain.posts import Failure
 from kpay_core.query import Condition, Query
 from tests.contract.records import (
+    a_book,
     a_charge,
     a_delivery,
+    a_dispute,
     a_lane,
     a_merchant,
+    a_notice,
+    a_payout,
+    a_settlement,
+    a_sheet,
+    a_transfer,
     an_attempt,
     an_endpoint,
     an_event,
@@ -143,6 +154,102 @@ def test_whatever_is_kept_of_webhooks_comes_back_equal(database: str, many: list
             attempt = an_attempt(delivery, **fields["attempt"])
             lane = a_lane(endpoint, **fields["lane"])
             records += [merchant, event, endpoint, known, lane, delivery, attempt]
+        async with SqlStore(database) as store:
+            await store.commit(*records)
+            assert await asyncio.gather(*(store.get(type(each), each.id) for each in records)) == records
+
+    asyncio.run(check())
+
+
+CENTS = st.integers(1, 2**63 - 1)
+
+MONEY = st.fixed_dictionaries(
+    {
+        "charge": st.fixed_dictionaries(
+            {
+                "fee": st.integers(0, 4999),
+                "matures_at": st.none() | TIMES,
+                "amount_disputed": st.integers(0, 2**63 - 1),
+                "disputes": st.integers(1, 2**63 - 1),
+            }
+        ),
+        "book": st.fixed_dictionaries(
+            {
+                "livemode": st.booleans(),
+                "sheet": CENTS,
+                "fee_basis_points": st.integers(0, 10_000),
+                "fee_cents": st.integers(0, 10_000_000),
+            }
+        ),
+        "transfer": st.fixed_dictionaries(
+            {"kind": st.sampled_from(Kind), "amount": CENTS, "created_at": TIMES}
+        ),
+        "sheet": st.fixed_dictionaries(
+            {
+                "totals": st.dictionaries(st.sampled_from(Account), st.integers(-(2**63), 2**63 - 1)),
+                "transfers": st.integers(0, 2**63 - 1),
+            }
+        ),
+        "settlement": st.fixed_dictionaries(
+            {"place": TEXTS, "carried": st.integers(-(2**63), 0), "due_at": TIMES}
+        ),
+        "payout": st.fixed_dictionaries(
+            {
+                "amount": CENTS,
+                "status": st.just(payouts.Status.FAILED),
+                "account": TEXTS,
+                "lines": st.integers(1, 9_999),
+                "carried": st.integers(-(2**63), 0),
+                "failure_code": TEXTS,
+                "failure_message": TEXTS,
+                "arrives_at": TIMES,
+                "created_at": TIMES,
+                "look_at": st.none(),
+            }
+        ),
+        "dispute": st.fixed_dictionaries(
+            {
+                "amount": CENTS,
+                "fee": st.integers(0, 2**63 - 1),
+                "status": st.just(disputes.Status.SUBMITTING),
+                "evidence": st.builds(Evidence, uncategorized_text=st.none() | TEXTS),
+                "evidence_due_by": TIMES,
+                "submitted_at": TIMES,
+                "look_at": TIMES,
+            }
+        ),
+        "notice": st.fixed_dictionaries(
+            {
+                "livemode": st.booleans(),
+                "kind": st.sampled_from(NewsKind),
+                "reference": TEXTS,
+                "dispute": st.none() | TEXTS,
+                "amount": st.integers(-(2**63), 2**63 - 1),
+                "code": st.none() | TEXTS,
+                "evidence_due_by": st.none() | TIMES,
+                "status": st.sampled_from([notices.Status.WAITING, notices.Status.STRAY]),
+                "reason": st.none() | TEXTS,
+                "told": CENTS,
+                "look_at": TIMES,
+            }
+        ),
+    }
+)
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(many=st.lists(MONEY, min_size=1, max_size=6))
+def test_whatever_is_kept_of_money_comes_back_equal(database: str, many: list[dict[str, Any]]) -> None:
+    async def check() -> None:
+        records: list[Any] = []
+        for fields in many:
+            merchant = a_merchant()
+            charge = a_charge(merchant, status=charges.Status.SUCCEEDED, look_at=None, **fields["charge"])
+            book = a_book(merchant, **fields["book"])
+            records += [merchant, charge, book]
+            records += [a_transfer(book, **fields["transfer"]), a_sheet(book, **fields["sheet"])]
+            records += [a_settlement(book, **fields["settlement"]), a_payout(book, **fields["payout"])]
+            records += [a_dispute(charge, **fields["dispute"]), a_notice(**fields["notice"])]
         async with SqlStore(database) as store:
             await store.commit(*records)
             assert await asyncio.gather(*(store.get(type(each), each.id) for each in records)) == records

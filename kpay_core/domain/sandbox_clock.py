@@ -1,0 +1,40 @@
+"""The clock of the sandbox, as a tester reads and turns it (contract, section 9)."""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from kpay_core.domain.validation import read
+from kpay_core.domain.views import Time, time
+
+# A year at a time: enough for whatever is due to happen.
+MAX_ADVANCE_SECONDS = 366 * 24 * 60 * 60
+
+
+class Advance(msgspec.Struct, frozen=True, kw_only=True):
+    """How far to turn the clock. It only ever goes forward."""
+
+    advance_seconds: Annotated[int, Meta(ge=1, le=MAX_ADVANCE_SECONDS, examples=[172_800])]
+
+
+class TestClockView(msgspec.Struct, kw_only=True):
+    """What time it is in the sandbox."""
+
+    # pytest takes whatever begins so for a test.
+    __test__ = False
+
+    object: Literal["test_clock"] = "test_clock"
+    now: Time
+    livemode: Literal[False] = False
+
+
+def read_advance(body: object) -> int:
+    """Read a request for how many seconds to pass, or raise `Invalid`."""
+    return read(Advance, body).finish(Advance).advance_seconds
+
+
+def view_clock(now: datetime) -> TestClockView:
+    """Show the time."""
+    return TestClockView(now=time(now))

@@ -1,0 +1,128 @@
+"""Settling beside others: whoever comes between delays no payout, and nobody's trouble is another's."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from random import Random
+from typing import Any
+
+import pytest
+
+from kpay_core import Scope
+from kpay_core.commit import Record, Rejected
+from kpay_core.domain.charges import Charge
+from kpay_core.domain.ledger import Book, Transfer
+from kpay_core.domain.payouts import Payout
+from kpay_core.ports import Store
+from tests.flows.money import AT_ONCE, check_at_rest, check_money, come_to_rest
+from tests.flows.world import Interleaved, SharedClock, World, drive, run
+
+pytestmark = pytest.mark.anyio
+
+Moment = Callable[[Sequence[Record]], bool]
+
+
+class Beside:
+    """A store before one of whose commits somebody else does something, once."""
+
+    def __init__(self, store: Store, moment: Moment, what: Callable[[], Awaitable[object]]) -> None:
+        self._store = store
+        self._moment = moment
+        self._what: Callable[[], Awaitable[object]] | None = what
+        self.get, self.find = store.get, store.find
+
+    async def commit(self, *records: Record, held: Sequence[Record] = ()) -> None:
+        if self._what is not None and self._moment(records):
+            what, self._what = self._what, None
+            await what()
+        await self._store.commit(*records, held=held)
+
+
+async def settle_beside(world: World, moment: Moment, what: Callable[[], Awaitable[object]]) -> None:
+    """Do what is due with a process of its own, while somebody does something at a moment of it."""
+    ports: Any = world.kpay
+    ports.store = Beside(world.store, moment, lambda: _by_others(world, what))
+    await world.kpay.run_due()
+    ports.store = world.store
+
+
+async def _by_others(world: World, what: Callable[[], Awaitable[object]]) -> None:
+    ports: Any = world.kpay
+    between, ports.store = ports.store, world.store
+    await what()
+    ports.store = between
+
+
+async def test_new_terms_while_a_sheet_is_turned_delay_no_payout() -> None:
+    world = await World().open()
+    await world.charge(AT_ONCE, amount=1000)
+    world.advance(days=1)
+    await settle_beside(
+        world,
+        lambda records: type(records[0]) is Book,
+        lambda: world.kpay.update_merchant(world.scope.merchant, {"fee_cents": 0}),
+    )
+    assert [payout.amount for payout in await world.all(Payout)] == [941]
+
+
+@pytest.mark.parametrize("many", [1, 3])
+async def test_a_refund_while_funds_mature_delays_no_payout(many: int) -> None:
+    world = await World().open()
+    for _ in range(many):
+        await world.charge(amount=1000)
+    charge, *_ = await world.all(Charge)
+    world.advance(hours=60)
+    await settle_beside(
+        world, lambda records: type(records[0]) is Charge, lambda: world.refund(charge.id, amount=100)
+    )
+    assert [payout.amount for payout in await world.all(Payout)] == [many * 941 - 100]
+
+
+class Refusing:
+    """A store that refuses one merchant's transfers."""
+
+    def __init__(self, store: Store, scope: Scope) -> None:
+        self._store = store
+        self._scope = scope
+        self.get, self.find = store.get, store.find
+
+    async def commit(self, *records: Record, held: Sequence[Record] = ()) -> None:
+        if any(isinstance(record, Transfer) and record.scope == self._scope for record in records):
+            raise Rejected("a transfer with this kind and source exists")
+        await self._store.commit(*records, held=held)
+
+
+async def test_one_merchants_books_that_refuse_their_transfers_hold_nobody_else_up() -> None:
+    world = await World().open()
+    await world.charge(amount=1000)
+    first = world.scope
+    await world.open()
+    await world.charge(amount=2000)
+    ports: Any = world.kpay
+    ports.store = Refusing(world.store, first)
+    world.advance(hours=60)
+    await world.kpay.run_due()
+    assert [(payout.scope, payout.amount) for payout in await world.all(Payout)] == [(world.scope, 1912)]
+    ports.store = world.store
+    await come_to_rest(world)
+    await check_money(world)
+    await check_at_rest(world)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_of_many_who_look_at_a_payout_one_asks_the_bank(seed: int) -> None:
+    world = run(World(clock=SharedClock()).open())
+    run(world.charge(AT_ONCE, amount=1000))
+    world.advance(days=1)
+    run(world.kpay.settle())
+    asked: list[str] = []
+    bank: Any = world.kpay.rails["test"]
+
+    class Counting(Interleaved):
+        async def send(self, **payout: Any) -> Any:
+            asked.append(payout["reference"])
+            return await bank.send(**payout)
+
+    ports: Any = world.kpay
+    ports.store, ports.rails = Interleaved(world.store), {"test": Counting(bank)}
+    drive(world.clock, Random(seed), *(world.kpay.sweep() for _ in range(5)))
+    (payout,) = run(world.all(Payout))
+    assert asked == [payout.id]
