@@ -74,6 +74,10 @@ class Call:
         """Do work that changes something to its end, also when the client hangs up."""
         return await self.system.finish(work)
 
+    async def finish_alone(self, work: Coroutine[Any, Any, T]) -> T:
+        """Do work to its end for which everybody else has to wait."""
+        return await self.system.finish_alone(work)
+
 
 async def admit(request: AnyRequest) -> Call:
     """Let a call in: read its body, know its key, count it; raises the first thing that is wrong."""

@@ -3,8 +3,9 @@
 import asyncio
 import sqlite3
 from collections.abc import AsyncGenerator, Callable, Generator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from typing import Any
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, nullcontext
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import structlog
 from sqlalchemy import MetaData, Table
@@ -14,19 +15,23 @@ from kpay_adapters import keyring, ratelimit
 from kpay_adapters.drain import Drain
 from kpay_adapters.dramatiq_ import Kicked, Kicker, open_broker
 from kpay_adapters.keyring import SecretKeyring
-from kpay_adapters.sandbox import Entry, SandboxNetwork
+from kpay_adapters.sandbox import RECORDS, SandboxBank, SandboxClock, SandboxNetwork, Witnesses
 from kpay_adapters.sender import Sender
 from kpay_adapters.sql import migrate
 from kpay_adapters.sql.derive import table_for
+from kpay_adapters.sql.engines import sqlite_path
 from kpay_adapters.sql.store import SqlStore
 from kpay_adapters.system import SystemClock, SystemIds
 from kpay_core import Kpay
 from kpay_core.commit import CommitFailed, Record
 from kpay_core.domain.posts import Reply
-from kpay_core.ports import Wake, wake_nobody
+from kpay_core.ports import Couriers, Store, Wake, Witness, wake_nobody
 from kpay_http.metrics import Metrics
+from kpay_http.sandbox_time import SandboxTime
 from kpay_http.settings import BadSetting, Settings, shown_url
 from kpay_http.system import Limiter, System
+from kpay_http.turnstile import Turnstile
+from kpay_http.working import keep_on
 
 log: Any = structlog.get_logger("kpay")
 
@@ -43,7 +48,9 @@ class NotMigrated(Exception):
 
 
 JOURNAL_METADATA = MetaData()
-JOURNAL: dict[type[Record], Table] = {Entry: table_for(Entry, "sandbox_journal", JOURNAL_METADATA)}
+JOURNAL: dict[type[Record], Table] = {
+    kind: table_for(kind, name, JOURNAL_METADATA) for kind, name in RECORDS.items()
+}
 
 
 def journal_url(settings: Settings) -> str:
@@ -100,25 +107,54 @@ async def check_migrated(settings: Settings) -> None:
         raise NotMigrated("The database is not up to date: run `kpay migrate`.")
 
 
+async def clock_of(settings: Settings, journal: Store) -> SystemClock | SandboxClock:
+    """Choose the time to live by: the machine's, or one that testers turn."""
+    if not settings.test_clock:
+        return SystemClock()
+    clock = SandboxClock(SystemClock(), journal=journal)
+    try:
+        await clock.follow()
+    except CommitFailed as failure:
+        raise Unreachable(f"The time of the sandbox cannot be read: {failure}") from failure
+    return clock
+
+
+class Opened(NamedTuple):
+    """The core, with what its owner may want to reach of what it is made of."""
+
+    kpay: Kpay
+    store: SqlStore
+    clock: SystemClock | SandboxClock
+
+
 @asynccontextmanager
-async def open_kpay(
-    settings: Settings, secret: bytes, *, wake: Wake = wake_nobody
-) -> AsyncGenerator[tuple[Kpay, SqlStore]]:
-    """Open the core on its database, with the sandbox as the processor of test mode."""
+async def open_kpay(settings: Settings, secret: bytes, *, wake: Wake = wake_nobody) -> AsyncGenerator[Opened]:
+    """Open the core on its database, with the sandbox as the processor and the bank of test mode."""
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(SqlStore(settings.database_url))
         journal = await stack.enter_async_context(SqlStore(journal_url(settings), JOURNAL))
-        clock = SystemClock()
+        clock = await clock_of(settings, journal)
         kpay = Kpay(
             store=store,
             processors={"test": SandboxNetwork(journal=journal, clock=clock)},
+            rails={"test": SandboxBank(journal=journal, clock=clock)},
             clock=clock,
             ids=SystemIds(),
             keyring=keyring_of(settings, secret),
             wake=wake,
             local_webhooks=settings.allow_local_webhooks,
         )
-        yield kpay, store
+        yield Opened(kpay, store, clock)
+
+
+def witnesses_of(settings: Settings, kpay: Kpay) -> dict[str, Witness]:
+    """Return who knows what really happened, by mode: the sandbox, where its journal is there."""
+    network, bank = kpay.processors["test"], kpay.rails["test"]
+    file = sqlite_path(journal_url(settings))
+    is_there = file is None or Path(file).exists()
+    if not is_there or not isinstance(network, SandboxNetwork) or not isinstance(bank, SandboxBank):
+        return {}
+    return {"test": Witnesses(network, bank)}
 
 
 def limiter_of(settings: Settings, metrics: Metrics) -> Limiter | None:
@@ -165,29 +201,28 @@ class BrokerNews:
 
 
 @asynccontextmanager
-async def open_drain(settings: Settings, metrics: Metrics) -> AsyncGenerator[Drain]:
+async def open_drain(settings: Settings, metrics: Metrics, couriers: Couriers) -> AsyncGenerator[Drain]:
     """Open the loop that delivers, which with a broker is woken by kicks."""
 
     def note(failure: Exception) -> None:
         metrics.count_drain_failure()
         log.error("delivering was begun anew", reason=type(failure).__name__, text=str(failure))
 
-    async with open_sender(local=settings.allow_local_webhooks, metrics=metrics) as sender:
-        drain = Drain(sender, on_failure=note)
-        kicked: Kicked | None = None
-        if settings.broker_url is not None:
-            kicked = Kicked(
-                open_broker(settings.broker_url),
-                drain.wake,
-                loop=asyncio.get_running_loop(),
-                on_contact=BrokerNews(),
-            )
-            kicked.start()
-        try:
-            yield drain
-        finally:
-            if kicked is not None:
-                await asyncio.to_thread(kicked.stop)
+    drain = Drain(couriers, on_failure=note)
+    kicked: Kicked | None = None
+    if settings.broker_url is not None:
+        kicked = Kicked(
+            open_broker(settings.broker_url),
+            drain.wake,
+            loop=asyncio.get_running_loop(),
+            on_contact=BrokerNews(),
+        )
+        kicked.start()
+    try:
+        yield drain
+    finally:
+        if kicked is not None:
+            await asyncio.to_thread(kicked.stop)
 
 
 @asynccontextmanager
@@ -211,13 +246,18 @@ async def open_system(settings: Settings, secret: bytes, *, working: bool) -> As
     metrics = Metrics()
     async with AsyncExitStack() as stack:
         drain: Drain | None = None
+        sender: Sender | None = None
         wake: Wake = wake_nobody
-        if working:
-            drain = await stack.enter_async_context(open_drain(settings, metrics))
+        if working or settings.test_clock:
+            sender = await stack.enter_async_context(
+                open_sender(local=settings.allow_local_webhooks, metrics=metrics)
+            )
+        if working and sender is not None:
+            drain = await stack.enter_async_context(open_drain(settings, metrics, sender))
             wake = drain.wake
         elif settings.broker_url is not None:
             wake = await stack.enter_async_context(open_kicker(settings.broker_url, metrics))
-        kpay, store = await stack.enter_async_context(open_kpay(settings, secret, wake=wake))
+        kpay, store, clock = await stack.enter_async_context(open_kpay(settings, secret, wake=wake))
 
         async def ready() -> bool:
             try:
@@ -227,12 +267,21 @@ async def open_system(settings: Settings, secret: bytes, *, working: bool) -> As
             return True
 
         limiter = limiter_of(settings, metrics)
+        turnstile = Turnstile()
+        sandbox_time: SandboxTime | None = None
+        if isinstance(clock, SandboxClock) and sender is not None:
+            pause = nullcontext if drain is None else drain.paused
+            sandbox_time = SandboxTime(kpay, clock, sender, turnstile=turnstile, pause=pause)
+            following = asyncio.create_task(keep_on("following the time", clock.follow))
+            stack.callback(following.cancel)
         system = System(
             kpay=kpay,
             metrics=metrics,
             ready=ready,
             limiter=limiter,
             deliver=None if drain is None else lambda: drain.run(kpay),
+            turnstile=turnstile,
+            sandbox_time=sandbox_time,
         )
         try:
             yield system

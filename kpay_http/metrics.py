@@ -32,12 +32,18 @@ class Metrics:
             "Looks at charges and refunds that had no outcome for 15 minutes: somebody should look too.",
             registry=self.registry,
         )
+        self._news = Counter(
+            "kpay_news", "News of the card network that were taken in.", registry=self.registry
+        )
+        self._matured = Counter(
+            "kpay_matured_charges", "Charges whose funds can be paid out since.", registry=self.registry
+        )
+        self._payouts = Counter("kpay_payouts", "Payouts that were made.", registry=self.registry)
         self._limiter_failures = Counter(
             "kpay_rate_limiter_failures",
             "Requests that passed uncounted because the shared counter was away.",
             registry=self.registry,
         )
-
         self._attempts = Counter(
             "kpay_delivery_attempts",
             "Attempts to deliver an event, by what came of them.",
@@ -68,6 +74,11 @@ class Metrics:
     def count_sweep(self, finished: int, overdue: int) -> None:
         self._swept.inc(finished)
         self._overdue.inc(overdue)
+
+    def count_settling(self, news: int, matured: int, payouts: int) -> None:
+        self._news.inc(news)
+        self._matured.inc(matured)
+        self._payouts.inc(payouts)
 
     def count_limiter_failure(self) -> None:
         self._limiter_failures.inc()

@@ -51,7 +51,7 @@ def describe(framework: Litestar, *, version: str) -> dict[str, Any]:
         "info": {
             "title": "K-Payments API",
             "version": version,
-            "summary": "Charges, refunds, events and webhooks.",
+            "summary": "Charges, refunds, disputes, payouts, events and webhooks.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "security": [{"secretKey": []}],
@@ -225,5 +225,5 @@ def _shown(schema: Any) -> Any:
         shown["$ref"] = REF.format(name=_name(shown["$ref"].rpartition("/")[2]))
     if isinstance(shown.get("enum"), list):
         # Some tools want to be told.
-        shown.setdefault("type", "boolean" if shown["enum"] == [True] else "string")
+        shown.setdefault("type", "boolean" if isinstance(shown["enum"][0], bool) else "string")
     return shown

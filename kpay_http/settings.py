@@ -35,6 +35,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     sealing_keys: tuple[str, ...] = ()
     # Admits webhook endpoints on this machine, and http (contract, section 8).
     allow_local_webhooks: bool = False
+    # Lets testers turn the time of the sandbox (contract, section 9).
+    test_clock: bool = False
     # Requests a second for each merchant and mode; 0 is no limit (contract, section 10).
     rate_limit: int = 100
     log_format: str = "auto"
@@ -60,8 +62,12 @@ def shown_url(url: str) -> str:
     return re.sub("(?<=://)[^/?#]*@", "", url)
 
 
-def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
-    """Read all settings, or raise `BadSetting` for the first that is wrong."""
+def read_settings(environment: Mapping[str, str] = os.environ, *, test_clock: bool = False) -> Settings:
+    """
+    Read all settings, or raise `BadSetting` for the first that is wrong.
+
+    `test_clock` is what it is where the environment does not say.
+    """
 
     def take(name: str, default: T, read: Callable[[str], T], takes: str) -> T:
         text = environment.get(name)
@@ -92,6 +98,7 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
             "KPAY_SEALING_KEYS", (), _keys, "keys of 32 bytes in base64, with commas between them"
         ),
         allow_local_webhooks=take("KPAY_ALLOW_LOCAL_WEBHOOKS", False, _flag, "1 or 0"),
+        test_clock=take("KPAY_TEST_CLOCK", test_clock, _flag, "1 or 0"),
         rate_limit=take("KPAY_RATE_LIMIT", 100, _whole(0, 1_000_000), "requests a second, 0 for no limit"),
         log_format=take("KPAY_LOG_FORMAT", "auto", _one_of("auto", "console", "json"), "console or json"),
     )

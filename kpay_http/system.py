@@ -6,6 +6,8 @@ from typing import Any, Protocol, TypeVar
 
 from kpay_core import Kpay
 from kpay_http.metrics import Metrics
+from kpay_http.sandbox_time import SandboxTime
+from kpay_http.turnstile import Turnstile
 
 T = TypeVar("T")
 
@@ -35,7 +37,8 @@ class System:
     What every request is served with.
 
     Work that changes something runs in a task of its own, so that neither a client that hangs up nor a server that
-    stops cuts it off: `until_done` waits for it.
+    stops cuts it off: `until_done` waits for it. All of it passes the `turnstile`, so that time can be turned while
+    nobody is at work.
     """
 
     def __init__(
@@ -46,6 +49,8 @@ class System:
         ready: Callable[[], Awaitable[bool]],
         limiter: Limiter | None = None,
         deliver: Callable[[], Coroutine[Any, Any, None]] | None = None,
+        turnstile: Turnstile | None = None,
+        sandbox_time: SandboxTime | None = None,
     ) -> None:
         self.kpay = kpay
         self.metrics = metrics
@@ -53,10 +58,21 @@ class System:
         self.limiter = limiter
         # Delivers for ever, in a process that does.
         self.deliver = deliver
+        # What time it is where testers turn the clock.
+        self.sandbox_time = sandbox_time
+        self._turnstile = turnstile or Turnstile()
         self._begun: set[asyncio.Task[Any]] = set()
 
     async def finish(self, work: Coroutine[Any, Any, T]) -> T:
         """Do the work to its end, also when the caller is cancelled."""
+        return await self.finish_alone(self._pass(work))
+
+    async def _pass(self, work: Coroutine[Any, Any, T]) -> T:
+        async with self._turnstile.passing():
+            return await work
+
+    async def finish_alone(self, work: Coroutine[Any, Any, T]) -> T:
+        """Do work to its end that sees to it by itself that nobody else is at work."""
         task = asyncio.ensure_future(work)
         self._begun.add(task)
         task.add_done_callback(self._begun.discard)

@@ -1,6 +1,13 @@
-"""What goes on without a request, beside the API in one process or in workers of its own: sweeping and delivering."""
+"""
+What goes on without a request, beside the API in one process or in workers of its own.
+
+    sweep      unfinished charges, refunds, disputes and payouts are looked at
+    settle     news of the network are taken in, funds mature, payouts are made
+    deliver    events go to their endpoints
+"""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import structlog
@@ -8,20 +15,20 @@ import structlog
 from kpay_core.commit import CommitFailed
 from kpay_http.system import System
 
-# An unfinished charge is looked at within a second of its time.
+# What is due is found within a second of its time.
 PAUSE_SECONDS = 1.0
-
-log: Any = structlog.get_logger("kpay.sweeper")
-
 
 # A network that hangs holds each look for up to 30 s, so one sweeper alone would fall behind.
 SWEEPERS = 8
 
+log: Any = structlog.get_logger("kpay.working")
+
 
 async def work_for_ever(system: System) -> None:
-    """Sweep and deliver until cancelled; what is on its way to a merchant's server then is seen to its end."""
+    """Work until cancelled; what is on its way to a merchant's server then is seen to its end."""
     async with asyncio.TaskGroup() as work:
         work.create_task(sweep_for_ever(system))
+        work.create_task(keep_on("settling", lambda: settle_once(system)))
         if system.deliver is not None:
             work.create_task(system.deliver())
 
@@ -30,20 +37,20 @@ async def sweep_for_ever(system: System) -> None:
     """Sweep once a second until cancelled, with several sweepers: each look is taken by one of them."""
     async with asyncio.TaskGroup() as sweepers:
         for _ in range(SWEEPERS):
-            sweepers.create_task(keep_sweeping(system))
+            sweepers.create_task(keep_on("sweeping", lambda: sweep_once(system)))
             # Spread over the second, so that something that is due is found sooner, and by one.
             await asyncio.sleep(PAUSE_SECONDS / SWEEPERS)
 
 
-async def keep_sweeping(system: System) -> None:
-    """Sweep round after round. Nothing that a round runs into ends it."""
+async def keep_on(what: str, work: Callable[[], Awaitable[None]]) -> None:
+    """Do a round of work once a second. Nothing that a round runs into ends it."""
     while True:
         try:
-            await sweep_once(system)
+            await work()
         except CommitFailed as failure:
-            log.warning("sweep put off", reason=str(failure))
+            log.warning("put off", what=what, reason=str(failure))
         except Exception:
-            log.exception("sweep failed")
+            log.exception("failed", what=what)
         await asyncio.sleep(PAUSE_SECONDS)
 
 
@@ -55,3 +62,25 @@ async def sweep_once(system: System) -> None:
         log.info("swept", looked_at=swept.looked_at, finished=swept.finished)
     for id in swept.overdue:
         log.warning("no outcome for 15 minutes", id=id)
+
+
+async def settle_once(system: System) -> None:
+    """
+    Take in news, let all funds mature that are due, and make the payouts that are due.
+
+    Each round of it is seen to its end also when cancelled; those who must change something else get their turn in
+    between.
+    """
+    news = (await system.finish(system.kpay.collect_news())).taken
+    charges = payouts = 0
+    while (matured := await system.finish(system.kpay.mature())).charges:
+        charges += matured.charges
+    while (settled := await system.finish(system.kpay.settle())).merchants:
+        payouts += settled.payouts
+    system.metrics.count_settling(news, charges, payouts)
+    if news or charges or payouts:
+        log.info("settled", news=news, matured=charges, payouts=payouts)
+    for book in matured.failed:
+        log.warning("maturing put off", book=book)
+    for book in settled.failed:
+        log.warning("payouts put off", book=book)

@@ -8,15 +8,31 @@ import click
 from kpay_core.commit import CommitFailed
 from kpay_core.domain.errors import Invalid, KpayError
 from kpay_core.ports import CannotUnseal
-from kpay_http.cli import events, keys, listen, merchants, running
+from kpay_http.cli import audit, events, keys, listen, merchants, running
 from kpay_http.compose import NotMigrated, Unreachable
 from kpay_http.settings import BadSetting
+
+
+class NotDone(click.ClickException):
+    """An audit that could not be done. Its exit status is not 1, which says that something disagrees."""
+
+    exit_code = 2
 
 
 class Commands(click.Group):
     """A group whose commands end with one clear line when something is wrong."""
 
     def invoke(self, ctx: click.Context) -> object:
+        try:
+            return self._invoke(ctx)
+        except click.UsageError:
+            raise
+        except click.ClickException as failed:
+            if ctx.invoked_subcommand == audit.audit.name:
+                raise NotDone(failed.message) from failed
+            raise
+
+    def _invoke(self, ctx: click.Context) -> object:
         try:
             return super().invoke(ctx)
         except BadSetting as wrong:
@@ -47,7 +63,7 @@ def commands() -> None:
     """
 
 
-for command in (*running.COMMANDS, merchants.merchants, keys.keys, events.events, listen.listen):
+for command in (*running.COMMANDS, merchants.merchants, keys.keys, events.events, listen.listen, audit.audit):
     commands.add_command(command)
 
 

@@ -5,15 +5,18 @@ from typing import Any
 import click
 
 from kpay_core import Kpay
-from kpay_core.domain.merchants import TEST_BANK_ACCOUNT, Merchant
+from kpay_core.domain.ledger import Book
+from kpay_core.domain.merchants import FEE_BASIS_POINTS, FEE_CENTS, TEST_BANK_ACCOUNT, Merchant
+from kpay_core.domain.scope import Scope
 from kpay_core.domain.views import time
+from kpay_core.flows.booking import book_of
 from kpay_core.flows.merchants import KeySet
 from kpay_http.cli.tools import as_json, print_json, say, with_kpay
 
 
 @click.group()
 def merchants() -> None:
-    """Take in merchants, approve them, list them."""
+    """Take in merchants, approve them, change their terms, list them."""
 
 
 def shown(merchant: Merchant, keys: KeySet | None = None) -> dict[str, Any]:
@@ -36,13 +39,25 @@ def tell(merchant: Merchant, keys: KeySet | None) -> None:
 @merchants.command()
 @click.option("--name", required=True, help="The merchant's name.")
 @click.option("--bank-account", default=TEST_BANK_ACCOUNT, show_default=True, help="Where payouts go.")
+@click.option(
+    "--fee-basis-points",
+    type=int,
+    default=FEE_BASIS_POINTS,
+    show_default=True,
+    help="What a charge costs, in hundredths of a percent.",
+)
+@click.option("--fee-cents", type=int, default=FEE_CENTS, show_default=True, help="And in cents beside that.")
 @click.option("--approve", "at_once", is_flag=True, help="Approve at once, and issue the keys.")
 @as_json
-def create(name: str, bank_account: str, at_once: bool, as_json: bool) -> None:
+def create(
+    name: str, bank_account: str, fee_basis_points: int, fee_cents: int, at_once: bool, as_json: bool
+) -> None:
     """Take in a merchant."""
 
     async def work(kpay: Kpay) -> tuple[Merchant, KeySet | None]:
-        merchant = await kpay.apply(name=name, bank_account=bank_account)
+        merchant = await kpay.apply(
+            name=name, bank_account=bank_account, fee_basis_points=fee_basis_points, fee_cents=fee_cents
+        )
         if not at_once:
             return merchant, None
         approved = await kpay.approve(merchant.id)
@@ -59,6 +74,39 @@ def approve(id: str, as_json: bool) -> None:
     """Let a merchant in and issue its four keys."""
     approved = with_kpay(lambda kpay: kpay.approve(id))
     print_json(shown(approved.merchant, approved.keys)) if as_json else tell(approved.merchant, approved.keys)
+
+
+@merchants.command()
+@click.argument("id", metavar="MER")
+@click.option("--bank-account", help="Where payouts go from now on.")
+@click.option(
+    "--fee-basis-points", type=int, help="What charges cost from now on, in hundredths of a percent."
+)
+@click.option("--fee-cents", type=int, help="And in cents beside that.")
+@as_json
+def update(
+    id: str, bank_account: str | None, fee_basis_points: int | None, fee_cents: int | None, as_json: bool
+) -> None:
+    """Change where a merchant's payouts go, or what its charges cost; tell what holds now. What is not given stays."""
+    wanted = {"bank_account": bank_account, "fee_basis_points": fee_basis_points, "fee_cents": fee_cents}
+
+    async def work(kpay: Kpay) -> tuple[Merchant, Book]:
+        changed = await kpay.update_merchant(id, wanted)
+        # The terms are the same in both modes.
+        return changed, await book_of(kpay, Scope(id, livemode=False))
+
+    merchant, book = with_kpay(work)
+    terms = {
+        "bank_account_last4": merchant.bank_account[-4:],
+        "fee_basis_points": book.fee_basis_points,
+        "fee_cents": book.fee_cents,
+    }
+    if as_json:
+        print_json({**shown(merchant), **terms})
+        return
+    tell(merchant, None)
+    say(f"  payouts go to the account that ends in {terms['bank_account_last4']}")
+    say(f"  a charge costs {book.fee_basis_points / 100:g} % and {book.fee_cents} cents")
 
 
 @merchants.command("list")

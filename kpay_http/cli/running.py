@@ -55,7 +55,7 @@ def dev(host: str | None, port: int | None, local_webhooks: bool) -> None:
     Makes kpay.db here (or what KPAY_DATABASE_URL names), a secret key beside it and a demo merchant, prints the
     merchant's keys, and serves.
     """
-    settings = settings_with(host=host, port=port, local_webhooks=local_webhooks)
+    settings = settings_with(host=host, port=port, local_webhooks=local_webhooks, test_clock=True)
     logs.configure(settings.log_format)
     secret = compose.secret_of(settings, make=True)
 

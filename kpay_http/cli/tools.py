@@ -31,17 +31,25 @@ kind_option = click.option(
 )
 
 
-def with_kpay(work: Callable[[Kpay], Awaitable[T]], *, needs_secret: bool = False) -> T:
-    """Open the core on the database of the settings, do some work, and close it."""
+def with_kpay(
+    work: Callable[[Kpay], Awaitable[T]], *, needs_secret: bool = False, by_machines_time: bool = False
+) -> T:
+    """
+    Open the core on the database of the settings, do some work, and close it.
+
+    Where testers have turned the time of the sandbox, the work is done in that time, unless it is `by_machines_time`.
+    """
 
     async def run() -> T:
-        settings = read_settings()
+        settings = read_settings(test_clock=True)
+        if by_machines_time:
+            settings = msgspec.structs.replace(settings, test_clock=False)
         secret = compose.secret_of(settings, make=True) if needs_secret else NO_SECRET
         # A file is made by whoever comes first; a server's schema changes only when its operator says so.
         if settings.database_file is not None:
             await compose.migrate_all(settings)
-        async with compose.open_kpay(settings, secret) as (kpay, _):
-            return await work(kpay)
+        async with compose.open_kpay(settings, secret) as opened:
+            return await work(opened.kpay)
 
     return asyncio.run(run())
 
@@ -70,10 +78,14 @@ def say(text: str) -> None:
 
 
 def settings_with(
-    *, host: str | None = None, port: int | None = None, local_webhooks: bool = False
+    *,
+    host: str | None = None,
+    port: int | None = None,
+    local_webhooks: bool = False,
+    test_clock: bool = False,
 ) -> Settings:
-    """Read the settings, with what the command line says over them."""
-    settings = read_settings()
+    """Read the settings, with what the command line says over them; `test_clock` where nothing else is said."""
+    settings = read_settings(test_clock=test_clock)
     return msgspec.structs.replace(
         settings,
         host=settings.host if host is None else host,

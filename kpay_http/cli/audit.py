@@ -1,0 +1,127 @@
+"""`kpay audit`: the books, derived again and compared."""
+
+import asyncio
+import sys
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from typing import Any
+
+import click
+import msgspec
+
+from kpay_core.domain.audit import Disagreement, Report
+from kpay_core.ports import NoAnswer
+from kpay_http import compose
+from kpay_http.cli.tools import NO_SECRET, as_json, print_json, say
+from kpay_http.settings import read_settings
+
+# What the summary calls the records of each kind.
+PLURALS = {
+    "Charge": "charges",
+    "Refund": "refunds",
+    "Dispute": "disputes",
+    "Payout": "payouts",
+    "Transfer": "transfers",
+    "Book": "books",
+    "Sheet": "sheets",
+}
+
+
+@click.command()
+@click.option("--no-journal", is_flag=True, help="Do not ask the sandbox what really happened.")
+@as_json
+@click.pass_context
+def audit(context: click.Context, no_journal: bool, as_json: bool) -> None:
+    """
+    Derive all books again from transfers and objects, and compare.
+
+    Changes nothing, and runs beside a server. Ends with 0 when all agrees, with 1 when something disagrees, and with
+    2 when it could not be done.
+    """
+    with progress() as tell:
+        report, witnessed = asyncio.run(run(tell, journal=not no_journal))
+    if as_json:
+        print_json(shown(report, witnessed))
+    else:
+        show(report, witnessed)
+    context.exit(0 if report.is_clean else 1)
+
+
+async def run(tell: Callable[[int], None], *, journal: bool) -> tuple[Report, bool]:
+    """Audit the database of the settings; tell also whether it was held against the sandbox's journal."""
+    settings = read_settings()
+    if settings.database_file is not None and not settings.database_file.exists():
+        raise compose.Unreachable(f"There is no database {settings.database_file}.")
+    await compose.check_migrated(settings)
+    async with compose.open_kpay(settings, NO_SECRET) as opened:
+        witnesses = compose.witnesses_of(settings, opened.kpay) if journal else {}
+        try:
+            return await opened.kpay.audit(witnesses=witnesses, on_progress=tell), bool(witnesses)
+        except NoAnswer as failure:
+            raise compose.Unreachable(
+                f"The sandbox's journal cannot be read: {failure.__cause__}"
+            ) from failure
+
+
+@contextmanager
+def progress() -> Generator[Callable[[int], None]]:
+    """Show on a terminal how many records were read. How many there are nobody knows without counting them."""
+    read = 0
+
+    def tell(records: int) -> None:
+        nonlocal read
+        read += records
+        if sys.stderr.isatty():
+            click.echo(f"\r{read:,} records read", nl=False, err=True)
+
+    try:
+        yield tell
+    finally:
+        if read and sys.stderr.isatty():
+            click.echo("\r" + " " * 40 + "\r", nl=False, err=True)
+
+
+def shown(report: Report, witnessed: bool) -> dict[str, Any]:
+    """What is printed for machines."""
+    fields: dict[str, Any] = msgspec.to_builtins(report)
+    return {"clean": report.is_clean, "journal": witnessed, **fields}
+
+
+def show(report: Report, witnessed: bool) -> None:
+    """Print every disagreement, and what it comes to."""
+    for each in report.disagreements:
+        say(in_words(each))
+    if report.disagreeing > len(report.disagreements):
+        say(f"… and {report.disagreeing - len(report.disagreements):,} more.")
+    for notice in report.explained:
+        say(
+            f"{notice.reference}  notice {notice.id} is {notice.status}: {notice.reason or 'to be sent back'}"
+        )
+    if report.explaining > len(report.explained):
+        say(f"… and {report.explaining - len(report.explained):,} more notices.")
+    if report.disagreements or report.explained:
+        say("")
+    say(f"Checked {listed(report.checked) or 'nothing: there is nothing yet'}.")
+    say(f"Still open: {listed(report.open)}." if any(report.open.values()) else "Nothing is still open.")
+    for mode, accounts in report.totals.items():
+        say(f"Cents in {mode} mode: {', '.join(f'{name} {cents:,}' for name, cents in accounts.items())}.")
+    if report.moving:
+        say(f"{report.moving:,} objects moved each time they were looked at, and could not be judged.")
+    say("Held against the sandbox's journal." if witnessed else "Not held against the sandbox's journal.")
+    say("Everything agrees." if report.is_clean else f"{report.disagreeing:,} DISAGREE.")
+
+
+def in_words(each: Disagreement) -> str:
+    """Say in one line what disagrees, and by how much."""
+    by = "" if each.difference is None else f" ({each.difference:+,})"
+    found, expected = number(each.found), number(each.expected)
+    return f"{each.id}  {each.law}: {each.what} is {found}, should be {expected}{by}"
+
+
+def number(value: object) -> str:
+    return f"{value:,}" if isinstance(value, int) else "nothing" if value is None else f"{value}"
+
+
+def listed(counts: dict[str, int]) -> str:
+    """List how many there are of each kind."""
+    return ", ".join(f"{count:,} {PLURALS[kind]}" for kind, count in counts.items() if count)
