@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from benchmarks import databases, deliveries, growth, memory, ratios, report
+from benchmarks import audit, databases, deliveries, growth, ledger, memory, ratios, report
 from benchmarks.processes import Failed
 from tests.backends import Missing, postgres, redis
 
@@ -21,14 +21,19 @@ def read_arguments(arguments: list[str]) -> argparse.Namespace:
 
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="How fast K-Payments is.")
     parser.add_argument(
-        "what", nargs="?", choices=["ratios", "growth", "memory", "deliveries"], default="ratios"
+        "what",
+        nargs="?",
+        choices=["ratios", "growth", "memory", "deliveries", "ledger", "audit"],
+        default="ratios",
     )
     parser.add_argument("--database", choices=["sqlite", "postgres", "both"], default="both")
     parser.add_argument(
         "--clients", type=numbers, default=[1, 16, 64], metavar="N,N", help="for ratios: 1,16,64"
     )
-    parser.add_argument("--seconds", type=float, default=4.0, help="for ratios: of each measurement (4)")
-    parser.add_argument("--rounds", type=int, help="ratios and deliveries 3, growth 7")
+    parser.add_argument(
+        "--seconds", type=float, default=4.0, help="for ratios and ledger: of each measurement (4)"
+    )
+    parser.add_argument("--rounds", type=int, help="ratios and deliveries 3, ledger 5, growth 7")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every single result there, too")
     parser.add_argument(
         "--quick", action="store_true", help="see that it works; the figures are worth little"
@@ -92,6 +97,18 @@ def measure(options: argparse.Namespace, names: list[str], server: str | None) -
                     server, broker, quick=quick, rounds=options.rounds or (1 if quick else 3), tell=tell
                 )
             return told, report.show_deliveries(told)
+        case "ledger":
+            rounds = options.rounds or (1 if quick else 5)
+            seconds = 1.0 if quick else options.seconds
+            booked = ledger.go(where, quick=quick, rounds=rounds, seconds=seconds, tell=tell)
+            others = report.show_others(
+                [result for each in booked.costs for result in (each.ledger, each.bookless)]
+            )
+            return booked, f"{report.show_ledger(booked)}\n\n{others}"
+        case "audit":
+            sizes = (10_000, 40_000) if quick else (250_000, 1_000_000)
+            audited = [each for name, url in where for each in audit.go(name, url, sizes=sizes, tell=tell)]
+            return audited, report.show_audit(audited)
         case _:
             rounds = options.rounds or (1 if quick else 3)
             with ratios.line_up(names, server, 1.0 if quick else options.seconds) as lines:

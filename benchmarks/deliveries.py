@@ -108,7 +108,7 @@ def place(
 
 async def make_endpoints(environment: dict[str, str], merchant: str, port: int, many: int) -> list[str]:
     chosen = read_settings(environment)
-    async with compose.open_kpay(chosen, compose.secret_of(chosen, make=False)) as (kpay, _):
+    async with compose.open_kpay(chosen, compose.secret_of(chosen, make=False)) as (kpay, _, _):
         scope = Scope(merchant, livemode=False)
         made = [
             await kpay.create_endpoint(scope, {"url": f"http://127.0.0.1:{port}/{number}"})
@@ -120,7 +120,7 @@ async def make_endpoints(environment: dict[str, str], merchant: str, port: int, 
 async def fill(here: Place, many: int) -> None:
     """Put so many fresh deliveries into the queue, each of an event of its own."""
     chosen = read_settings(here.environment)
-    async with compose.open_kpay(chosen, compose.secret_of(chosen, make=False)) as (kpay, store):
+    async with compose.open_kpay(chosen, compose.secret_of(chosen, make=False)) as (kpay, store, _):
         scope = Scope(here.merchant, livemode=False)
         units = [make_unit(kpay, scope, here.endpoints, number) for number in range(many)]
         for start in range(0, many, 1000):

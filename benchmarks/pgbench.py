@@ -2,9 +2,10 @@
 The peer of PostgreSQL's own tools: the rows of a charge in two transactions, sent by pgbench as fast as it can.
 
 What it writes is what K-Payments writes: the real tables with all their checks and indexes, a charge and its
-idempotency key first, both again with the outcome and the answer, and the event that tells of it. What it leaves out:
-the sandbox's journal, which stands for another company's database; looking the keys up; and everything that makes
-these bytes out of a request.
+idempotency key first, then both again with the outcome and the answer, the transfers that book it while the book is
+held, and the event that tells of it. What it leaves out: the sandbox's journal, which stands for another company's
+database; turning the book's sheet, once in 512 charges; looking the keys up; and everything that makes these bytes
+out of a request.
 """
 
 import asyncio
@@ -36,12 +37,12 @@ SCRIPT = r"""
 BEGIN;
 INSERT INTO charges (
     id, version, merchant, livemode, amount, currency, status, source, billing_address, description, metadata,
-    failure_code, failure_message, amount_refunded, amount_refunding, refunds, idempotency_key, told, created_at,
-    look_at, looks
+    failure_code, failure_message, amount_refunded, amount_refunding, amount_disputed, refunds, disputes, fee,
+    matures_at, idempotency_key, told, created_at, look_at, looks
 ) VALUES (
     '01941f29-7c00-7' || lpad((:id)::bigint::text, 21, '0'), 1, :merchant, false, 4999, 'USD', 'processing',
-    :source, :address, :description, :metadata, NULL, NULL, 0, 0, 0, :scope || (:id)::bigint::text, false, now(),
-    now(), 0
+    :source, :address, :description, :metadata, NULL, NULL, 0, 0, 0, 0, 0, 175, NULL,
+    :scope || (:id)::bigint::text, false, now(), now(), 0
 );
 INSERT INTO idempotency_keys (
     id, version, endpoint, fingerprint, state, subject, outcome, answer, first_used_at
@@ -51,10 +52,18 @@ INSERT INTO idempotency_keys (
 );
 COMMIT;
 BEGIN;
-UPDATE charges SET version = 2, status = 'succeeded', look_at = NULL
+SELECT 1 FROM books WHERE id = :merchant || '/test' AND version = 1 FOR SHARE;
+UPDATE charges SET version = 2, status = 'succeeded', matures_at = now() + interval '2 days', look_at = NULL
 WHERE id = '01941f29-7c00-7' || lpad((:id)::bigint::text, 21, '0') AND version = 1;
 UPDATE idempotency_keys SET version = 2, state = 'answered', outcome = 'created', answer = :answer
 WHERE id = :scope || (:id)::bigint::text AND version = 1;
+INSERT INTO transfers (id, merchant, livemode, sheet, kind, source, debit, credit, amount, created_at) VALUES (
+    'txn_01941f297c007' || lpad((:id)::bigint::text, 18, '0') || '0', :merchant, false, 1, 'charge',
+    '01941f29-7c00-7' || lpad((:id)::bigint::text, 21, '0'), 'processor_receivable', 'pending', 4999, now()
+), (
+    'txn_01941f297c007' || lpad((:id)::bigint::text, 18, '0') || '1', :merchant, false, 1, 'fee',
+    '01941f29-7c00-7' || lpad((:id)::bigint::text, 21, '0'), 'pending', 'fees_revenue', 175, now()
+);
 INSERT INTO events (id, merchant, livemode, type, body, created_at) VALUES (
     'evt_01941f297c007' || lpad((:id)::bigint::text, 19, '0'), :merchant, false, 'charge.succeeded', :event, now()
 );
@@ -62,8 +71,8 @@ COMMIT;
 """
 
 # The tables that the script writes, and those that hold what is there before a charge, or is no part of it.
-WRITTEN = {"charges", "idempotency_keys", "events"}
-BESIDE = {"merchants", "api_keys", "alembic_version", "sandbox_journal"}
+WRITTEN = {"charges", "idempotency_keys", "transfers", "events"}
+BESIDE = {"merchants", "api_keys", "books", "settlements", "sheets", "alembic_version", "sandbox_journal"}
 
 
 class Pgbench(msgspec.Struct, kw_only=True):

@@ -8,9 +8,11 @@ import statistics
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 
-from benchmarks import deliveries, growth, memory, ratios
+from benchmarks import audit, deliveries, growth, ledger, memory, ratios
+from benchmarks.audit import Audited
 from benchmarks.deliveries import Drained, Found
 from benchmarks.growth import Grown
+from benchmarks.ledger import Cost, Reading, Settling
 from benchmarks.load import Result
 from benchmarks.memory import Memory
 from benchmarks.ratios import TARGET_CLIENTS, TARGETS, Measured
@@ -210,6 +212,113 @@ def show_deliveries(found: Found) -> str:
     return "\n\n".join(parts)
 
 
+def show_ledger(found: ledger.Found) -> str:
+    """Set what was measured of the ledger, each figure beside what was promised of it."""
+    return "\n\n".join(
+        [
+            _show_costs(found.costs),
+            _show_settlings(found.settlings),
+            _show_readings(
+                "GET /v1/payouts/{id}", found.payouts, ledger.MOST_PAYOUT_MS, ledger.MOST_PAYOUT_MIB
+            ),
+            _show_readings("GET /v1/balance", found.balances, ledger.MOST_BALANCE_MS, None),
+        ]
+    )
+
+
+def _show_costs(costs: Sequence[Cost]) -> str:
+    groups: dict[tuple[str, int], list[Cost]] = {}
+    for each in costs:
+        groups.setdefault((each.database, each.clients), []).append(each)
+    rows: list[list[str]] = []
+    for (database, clients), rounds in groups.items():
+        kept, bare = [it.ledger for it in rounds], [it.bookless for it in rounds]
+        cells = [
+            f"{median(results, take):,.0f}"
+            for take in (lambda it: it.server_cpu_us, lambda it: it.postgres_cpu_us, lambda it: it.rate)
+            for results in (bare, kept)
+        ]
+        rows.append(
+            [
+                f"{database}, {plural(clients)}",
+                *(cell.replace("nan", "-") for cell in cells),
+                f"{min(map(ledger.ratio_of, rounds)):.2f}-{max(map(ledger.ratio_of, rounds)):.2f}",
+                f"{ledger.ratio(rounds):.2f}",
+                f"{ledger.MOST_COST:.2f}",
+                verdict(ledger.ratio(rounds) <= ledger.MOST_COST),
+            ]
+        )
+    heads = ["server µs of a charge", "no ledger", "ledger", "postgres µs", "ledger", "a second", "ledger"]
+    return table([*heads, "range", "ratio", "most", ""], rows)
+
+
+def _show_settlings(settlings: Sequence[Settling]) -> str:
+    least: dict[str, float] = {}
+    rows: list[list[str]] = []
+    for each in settlings:
+        done = each.settled
+        least.setdefault(each.database, done.most_mib)
+        share = each.statement_seconds / done.seconds
+        fits = done.most_mib <= least[each.database] * ledger.MOST_GROWTH
+        rows.append(
+            [
+                f"{each.database}, {each.lines:,} lines",
+                f"{done.payouts:,}",
+                f"{done.seconds:.1f}",
+                f"{done.cpu_seconds:.1f}",
+                f"{each.lines / done.seconds:,.0f}",
+                f"{each.lines / each.statement_seconds:,.0f}",
+                f"{share:.2f}",
+                f"{ledger.LEAST_OF_STATEMENT:.2f}",
+                verdict(share >= ledger.LEAST_OF_STATEMENT),
+                f"{done.before_mib:.0f}",
+                f"{done.most_mib:.0f}",
+                "flat" if fits else "GROWS",
+            ]
+        )
+    heads = [
+        "settling",
+        "payouts",
+        "s",
+        "of processor",
+        "lines/s",
+        "statement's rows/s",
+        "ratio",
+        "least",
+        "",
+    ]
+    return table([*heads, "MiB at start", "most", ""], rows)
+
+
+def _show_readings(what: str, readings: Sequence[Reading], most_ms: float, most_mib: float | None) -> str:
+    rows: list[list[str]] = []
+    for each in readings:
+        result, grown = each.result, each.after_mib - each.before_mib
+        promised = result.requests > 1
+        kept = result.p99_ms <= most_ms and (most_mib is None or grown <= most_mib)
+        rows.append(
+            [
+                f"{each.database}, {each.what}",
+                f"{result.requests}",
+                f"{result.p50_ms:.1f}",
+                f"{result.p99_ms:.1f}",
+                f"{most_ms:.0f}" if promised else "-",
+                f"{(result.server_cpu_us or 0) / 1000:.1f}",
+                f"{each.before_mib:.0f}",
+                f"{grown:+.0f}",
+                f"{most_mib:.0f}" if most_mib else "-",
+                f"{each.most_mib:.0f}",
+                verdict(kept) if promised else "",
+            ]
+        )
+    heads = [what, "requests", "p50 ms", "p99 ms", "most", "server ms"]
+    return table([*heads, "MiB before", "grown by", "most", "peak", ""], rows)
+
+
+def verdict(reached: bool) -> str:
+    return "reached" if reached else "FALLS SHORT"
+
+
 def show_memory(measured: Sequence[Memory]) -> str:
     heads = [
         "MiB",
@@ -229,3 +338,18 @@ def show_memory(measured: Sequence[Memory]) -> str:
         for each in measured
     ]
     return table(heads, rows)
+
+
+def show_audit(measured: Sequence[Audited]) -> str:
+    """Set the audits of each database, the small one first; processor time is that of the command."""
+    rows: list[list[str]] = []
+    for small, large in zip(measured[::2], measured[1::2], strict=True):
+        is_flat = large.most_mib <= small.most_mib * audit.MOST_GROWTH
+        verdict = "reached" if is_flat and large.seconds <= audit.MOST_SECONDS else "FALLS SHORT"
+        rows += [audit_row(small, ""), audit_row(large, verdict)]
+    return table(["audit", "seconds", "processor seconds", "most MiB", ""], rows)
+
+
+def audit_row(each: Audited, verdict: str) -> list[str]:
+    name = f"{each.database}, {each.transfers:,} transfers"
+    return [name, f"{each.seconds:.1f}", f"{each.cpu_seconds:.1f}", f"{each.most_mib:.0f}", verdict]

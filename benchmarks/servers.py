@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -61,23 +61,54 @@ def make_merchant(environment: dict[str, str]) -> tuple[str, str]:
     return merchant["id"], merchant["keys"]["test"]["secret"]
 
 
+class Installation(msgspec.Struct, frozen=True, kw_only=True):
+    """A database with a merchant in it, and the environment in which K-Payments uses it. Nothing runs yet."""
+
+    name: str
+    environment: dict[str, str]
+    database_url: str
+    merchant: str
+    secret_key: str
+    postgres_pid: int | None
+
+
 @contextmanager
-def kpay(postgres: str | None) -> Iterator[Server]:
-    """Run `kpay serve` on a fresh database, on a PostgreSQL server or on SQLite."""
+def installed(postgres: str | None) -> Iterator[Installation]:
+    """Make a fresh database, on a PostgreSQL server or on SQLite."""
     with fresh(postgres) as url:
         environment = settings(url)
-        _, secret_key = make_merchant(environment)
-        port = free_port()
-        with running([*KPAY, "serve", "--port", str(port)], environment=environment) as process:
-            wait_for(port, process)
-            yield Server(
-                name="postgres" if postgres else "sqlite",
-                port=port,
-                pid=process.pid,
-                secret_key=secret_key,
-                database_url=url,
-                postgres_pid=postmaster_of(url) if postgres else None,
-            )
+        merchant, secret_key = make_merchant(environment)
+        yield Installation(
+            name="postgres" if postgres else "sqlite",
+            environment=environment,
+            database_url=url,
+            merchant=merchant,
+            secret_key=secret_key,
+            postgres_pid=postmaster_of(url) if postgres else None,
+        )
+
+
+@contextmanager
+def serving(here: Installation, program: Sequence[str] = KPAY) -> Iterator[Server]:
+    """Run `kpay serve` on an installation, or what a program makes of it."""
+    port = free_port()
+    with running([*program, "serve", "--port", str(port)], environment=here.environment) as process:
+        wait_for(port, process)
+        yield Server(
+            name=here.name,
+            port=port,
+            pid=process.pid,
+            secret_key=here.secret_key,
+            database_url=here.database_url,
+            postgres_pid=here.postgres_pid,
+        )
+
+
+@contextmanager
+def kpay(postgres: str | None, program: Sequence[str] = KPAY) -> Iterator[Server]:
+    """Run `kpay serve` on a fresh database."""
+    with installed(postgres) as here, serving(here, program) as server:
+        yield server
 
 
 @contextmanager

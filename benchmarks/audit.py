@@ -1,0 +1,264 @@
+"""Audit: how long `kpay audit` takes over a million transfers, and what it holds in memory meanwhile."""
+
+import asyncio
+import os
+import resource
+import sqlite3
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from typing import Any
+
+import asyncpg
+import msgspec
+
+from benchmarks import databases, servers
+from benchmarks.processes import Failed, running
+from kpay_adapters.sql.engines import sqlite_path
+from kpay_core.domain.ledger import POSTINGS, Kind
+from kpay_core.domain.payouts import MAX_LINES
+
+# The promises, over a million transfers: so long, and no more memory than so many times that over a quarter of them.
+MOST_SECONDS = 60
+MOST_GROWTH = 1.1
+
+# What a charge that has matured has of transfers, and of lines.
+KINDS = (Kind.CHARGE, Kind.FEE, Kind.CHARGE_MATURED, Kind.FEE_MATURED)
+CHARGES_A_PAYOUT = MAX_LINES // 2
+CHARGES_A_SHEET = 250
+
+# A charge of 10.00, and its fee of 2.9 % and 30 c.
+AMOUNT, FEE = 1_000, 59
+
+THEN = "2026-01-01T12:00:00.000Z"
+
+
+class Audited(msgspec.Struct, kw_only=True):
+    """An audit of so many transfers: how long it took from the command line on, and the most it held."""
+
+    database: str
+    transfers: int
+    seconds: float
+    cpu_seconds: float
+    most_mib: float
+
+
+def go(
+    database: str, postgres: str | None, *, sizes: tuple[int, int], tell: Callable[[str], None]
+) -> list[Audited]:
+    """Fill two databases with so many transfers, and audit each."""
+    audited: list[Audited] = []
+    for transfers in sizes:
+        with databases.fresh(postgres) as url:
+            environment = servers.settings(url)
+            merchant, _ = servers.make_merchant(environment)
+            fill(url, merchant, charges=transfers // len(KINDS))
+            tell(f"{database} holds {transfers:,} transfers")
+            seconds, usage = run_audit(environment)
+        each = Audited(
+            database=database,
+            transfers=transfers,
+            seconds=seconds,
+            cpu_seconds=usage.ru_utime + usage.ru_stime,
+            most_mib=usage.ru_maxrss / 1024,
+        )
+        audited.append(each)
+        tell(
+            f"audited in {each.seconds:.1f} s ({each.cpu_seconds:.1f} s of processor), {each.most_mib:.0f} MiB"
+        )
+    return audited
+
+
+def run_audit(environment: Mapping[str, str]) -> tuple[float, resource.struct_rusage]:
+    """Run the command to its end; return its seconds, and what its process used."""
+    began = time.monotonic()
+    with running([*servers.KPAY, "audit"], environment=environment) as process:
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode != 0:
+        raise Failed(f"kpay audit ended with {process.returncode}")
+    return time.monotonic() - began, usage
+
+
+def fill(url: str, merchant: str, *, charges: int) -> None:
+    """Write the books and the journal of a merchant whose charges have matured, and all but the last were paid out."""
+    path = sqlite_path(url)
+    statements = [*history(merchant, charges), "ANALYZE"]
+    if path is None:
+        asyncio.run(_fill_postgres(url, [*statements, *journal(charges)]))
+        return
+    for file, its in ((path, statements), (f"{path.removesuffix('.db')}-sandbox.db", journal(charges))):
+        with closing(sqlite3.connect(file, isolation_level=None)) as connection:
+            for statement in ("BEGIN", *its, "COMMIT"):
+                connection.execute(statement)
+
+
+async def _fill_postgres(url: str, statements: Sequence[str]) -> None:
+    connection = await asyncpg.connect(url)
+    try:
+        for statement in statements:
+            await connection.execute(statement, timeout=600)
+    finally:
+        await connection.close()
+
+
+def padded(number: str | int) -> str:
+    """Write SQL for a number in twelve digits."""
+    return f"substr(CAST(1000000000000 + {number} AS TEXT), 2)"
+
+
+def insert(table: str, columns: Mapping[str, Any], source: str) -> str:
+    """Write an INSERT of rows made from others; a column's value is SQL."""
+    names = ", ".join(f'"{name}"' for name in columns)
+    return f"INSERT INTO {table} ({names}) SELECT {', '.join(map(str, columns.values()))} FROM {source}"
+
+
+def numbers(count: int) -> str:
+    """Write SQL for a table of the numbers from 0 on, in its column i."""
+    series = f"SELECT 0 AS i UNION ALL SELECT i + 1 FROM n WHERE i + 1 < {count}"
+    return f"(WITH RECURSIVE n AS ({series}) SELECT i FROM n) AS numbers"
+
+
+CHARGE_ID = f"'01941f29-7c00-7000-8000-' || {padded('i')}"
+
+
+def history(merchant: str, charges: int) -> list[str]:
+    """Write the books of a merchant: charges and their transfers, sheets, payouts, and where the settlement stands."""
+    paid = charges // CHARGES_A_PAYOUT
+    last = charges // CHARGES_A_SHEET
+    scope = {"merchant": f"'{merchant}'", "livemode": "false"}
+    charge = {
+        "id": CHARGE_ID,
+        "version": 3,
+        **scope,
+        "amount": AMOUNT,
+        "currency": "'USD'",
+        "status": "'succeeded'",
+        "source": '\'{"brand": "visa", "last4": "4242", "exp_month": 12, "exp_year": 2030, "fingerprint": "f"}\'',
+        "billing_address": '\'{"line1": "1 Main St", "city": "Springfield", "state": "IL", "postal_code": "62701",'
+        ' "country": "US"}\'',
+        "metadata": "'{}'",
+        "amount_refunded": 0,
+        "amount_refunding": 0,
+        "amount_disputed": 0,
+        "refunds": 0,
+        "disputes": 0,
+        "fee": FEE,
+        "told": "false",
+        "created_at": f"'{THEN}'",
+        "looks": 0,
+    }
+    statements = [insert("charges", charge, numbers(charges))]
+    for place, kind in enumerate(KINDS):
+        transfer = {
+            "id": f"'txn_' || {padded(f'(4 * i + {place})')}",
+            **scope,
+            "sheet": f"i / {CHARGES_A_SHEET} + 1",
+            **posted(kind),
+            "source": CHARGE_ID,
+            "amount": FEE if kind in (Kind.FEE, Kind.FEE_MATURED) else AMOUNT,
+            "created_at": f"'{THEN}'",
+        }
+        statements.append(insert("transfers", transfer, numbers(charges)))
+    statements += [sheet(scope, number) for number in range(1, last + 1)]
+    statements += [each for number in range(paid) for each in payout(scope, number, on_sheet=last + 1)]
+    return [
+        *statements,
+        f"UPDATE books SET sheet = {last + 1} WHERE id = '{merchant}/test'",
+        f"UPDATE settlements SET place = '{place_after(paid * CHARGES_A_PAYOUT)}' WHERE id = '{merchant}/test'",
+    ]
+
+
+def posted(kind: Kind) -> dict[str, str]:
+    debit, credit = POSTINGS[kind]
+    return {"kind": f"'{kind}'", "debit": f"'{debit}'", "credit": f"'{credit}'"}
+
+
+def place_after(charges: int) -> str:
+    """Name the place in the book after so many charges."""
+    if not charges:
+        return ""
+    return f"{(charges - 1) // CHARGES_A_SHEET + 1:010}/txn_{4 * charges - 1:012}"
+
+
+def sheet(scope: Mapping[str, str], number: int) -> str:
+    charges = number * CHARGES_A_SHEET
+    totals = {
+        "processor_receivable": -charges * AMOUNT,
+        "fees_revenue": charges * FEE,
+        "available": charges * (AMOUNT - FEE),
+    }
+    merchant = scope["merchant"].strip("'")
+    columns = {
+        "id": f"'{merchant}/test/{number:010}'",
+        "version": 1,
+        **scope,
+        "number": number,
+        "totals": f"'{msgspec.json.encode(totals).decode()}'",
+        "transfers": charges * len(KINDS),
+    }
+    return f"INSERT INTO sheets ({', '.join(columns)}) VALUES ({', '.join(map(str, columns.values()))})"
+
+
+def payout(scope: Mapping[str, str], number: int, *, on_sheet: int) -> list[str]:
+    """Write a payout that has arrived, and its transfers."""
+    id = f"'po_{number:012}'"
+    amount = CHARGES_A_PAYOUT * (AMOUNT - FEE)
+    columns = {
+        "id": id,
+        "version": 3,
+        **scope,
+        "amount": amount,
+        "currency": "'USD'",
+        "status": "'paid'",
+        "account": "'000123456789'",
+        "after": f"'{place_after(number * CHARGES_A_PAYOUT)}'",
+        "upto": f"'{place_after((number + 1) * CHARGES_A_PAYOUT)}'",
+        "lines": MAX_LINES,
+        "carried": 0,
+        "arrives_at": f"'{THEN}'",
+        "created_at": f"'{THEN}'",
+        "looks": 1,
+    }
+    statements = [values("payouts", columns)]
+    for place, kind in enumerate((Kind.PAYOUT, Kind.PAYOUT_PAID)):
+        transfer = {
+            "id": f"'txn_po_{2 * number + place:012}'",
+            **scope,
+            "sheet": on_sheet,
+            **posted(kind),
+            "source": id,
+            "amount": amount,
+            "created_at": f"'{THEN}'",
+        }
+        statements.append(values("transfers", transfer))
+    return statements
+
+
+def values(table: str, columns: Mapping[str, Any]) -> str:
+    """Write an INSERT of one row; a column's value is SQL."""
+    names = ", ".join(f'"{name}"' for name in columns)
+    return f"INSERT INTO {table} ({names}) VALUES ({', '.join(map(str, columns.values()))})"
+
+
+def journal(charges: int) -> list[str]:
+    """Write what the sandbox's network and bank have on record."""
+    entry = {
+        "id": CHARGE_ID,
+        "version": 1,
+        "outcome": "'captured'",
+        "amount": AMOUNT,
+        "behaviour": "'ordinary'",
+        "heard_at": f"'{THEN}'",
+        "known_at": f"'{THEN}'",
+    }
+    payment = {
+        "id": f"'po_' || {padded('i')}",
+        "version": 1,
+        "amount": CHARGES_A_PAYOUT * (AMOUNT - FEE),
+        "outcome": "'paid'",
+        "due_at": f"'{THEN}'",
+    }
+    paid = charges // CHARGES_A_PAYOUT
+    statements = [insert("sandbox_journal", entry, numbers(charges))]
+    return [*statements, insert("sandbox_payments", payment, numbers(paid))] if paid else statements
