@@ -1,5 +1,6 @@
 """
-Draws what the pages show of the code: state diagrams from the transition tables, the times of the retries.
+Draws what the pages show of the code: state diagrams from the transition tables, the postings of the ledger, the times
+of the retries.
 
 `python docs/diagrams.py` writes the drawings into the pages, between the comments that name them. A test checks that
 the pages hold what would be drawn now.
@@ -12,7 +13,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, TypeVar
 
-from kpay_core.domain import charges, deliveries, endpoints, refunds
+from kpay_core.domain import charges, deliveries, disputes, endpoints, ledger, payouts, refunds
 
 S = TypeVar("S", bound=Enum)
 
@@ -39,6 +40,15 @@ def state_diagram(table: Mapping[tuple[S, Any], S], *, first: S) -> str:
 def word(given: object) -> str:
     """Write an input as people say it."""
     return str(given.value if isinstance(given, Enum) else given).replace("_", " ")
+
+
+def postings_table() -> str:
+    """Draw which two accounts each kind of transfer is between, and as what a payout lists it."""
+    rows = ["| what happened | debit | credit | line of a payout |", "| --- | --- | --- | --- |"]
+    for kind, (debit, credit) in ledger.POSTINGS.items():
+        line = ledger.LINES.get(kind, "")
+        rows.append(f"| `{kind.value}` | {debit.value} | {credit.value} | {line} |")
+    return "\n".join(rows)
 
 
 def retry_table() -> str:
@@ -71,6 +81,9 @@ DRAWINGS: Mapping[str, Callable[[], str]] = {
     "refund": lambda: state_diagram(refunds.TRANSITIONS, first=refunds.Status.SENDING),
     "endpoint": lambda: state_diagram(endpoints.TRANSITIONS, first=endpoints.Status.ENABLED),
     "delivery": lambda: state_diagram(deliveries.TRANSITIONS, first=deliveries.Status.PENDING),
+    "dispute": lambda: state_diagram(disputes.TRANSITIONS, first=disputes.Status.NEEDS_RESPONSE),
+    "payout": lambda: state_diagram(payouts.TRANSITIONS, first=payouts.Status.PENDING),
+    "postings": postings_table,
     "retries": retry_table,
 }
 

@@ -7,8 +7,8 @@ from kpay_adapters.sandbox import disputes
 from kpay_adapters.sandbox.cards import BEHAVING, DECLINED, LATE_SECONDS, REASONS, SILENT_FOR, Behaviour
 from kpay_adapters.sandbox.disputes import Dispute
 from kpay_adapters.sandbox.journal import Announcement, Case, Entry, Journal, as_news, ripe
-from kpay_adapters.sandbox.refunds import take_refund
-from kpay_core.commit import Conflict, bump
+from kpay_adapters.sandbox.refunds import outcome_id, take_refund
+from kpay_core.commit import Conflict, Record, bump
 from kpay_core.domain.cards import Card
 from kpay_core.domain.news import Mail, NewsKind, Testimony
 from kpay_core.domain.processing import Outcome, Verdict
@@ -105,8 +105,7 @@ class SandboxNetwork:
                 if now < entry.known_at:
                     raise NoAnswer
                 if entry.outcome in (Outcome.CAPTURED, Outcome.PENDING, Outcome.NOT_FOUND):
-                    dispute = await self._dispute_of(entry)
-                    follows = disputes.after_reversal(dispute, now=now) if dispute else ()
+                    follows = await self._after_reversal(entry, now=now)
                     await self._journal.commit(bump(entry, outcome=Outcome.REVERSED, due_at=None), *follows)
                 return Verdict(Outcome.REVERSED)
             except Conflict:
@@ -158,6 +157,14 @@ class SandboxNetwork:
             for entry in entries
         ]
 
+    async def _after_reversal(self, entry: Entry, *, now: datetime) -> Sequence[Record]:
+        """Return what is to be written with a reversal: news that were planned are not to come."""
+        if entry.outcome is Outcome.PENDING:
+            planned = await self._journal.get(Announcement, outcome_id(entry.id))
+            return [bump(planned, due_at=None)] if planned else ()
+        dispute = await self._dispute_of(entry)
+        return disputes.after_reversal(dispute, now=now) if dispute else ()
+
     def _tell(self, entry: Entry) -> Verdict:
         """Answer with what stands under a reference, unless the answer gets lost on the way."""
         if self._clock.now() < entry.known_at:
@@ -180,11 +187,11 @@ class SandboxNetwork:
         if announcement.told:
             return announcement
         told = bump(announcement, told=True)
-        if announcement.kind is NewsKind.REFUND_FAILED:
+        if announcement.kind in (NewsKind.REFUNDED, NewsKind.REFUND_FAILED):
             refund = await self._journal.get(Entry, announcement.reference)
-            assert refund is not None, "its failure was planned together with it"
-            failed = ripe(refund, now=now)
-            await self._journal.commit(told, *([failed] if failed is not refund else []))
+            assert refund is not None, "its outcome was planned together with it"
+            moved = ripe(refund, now=now)
+            await self._journal.commit(told, *([moved] if moved is not refund else []))
         else:
             await self._journal.commit(told)
         return told

@@ -35,11 +35,31 @@ def take_refund(
         return refund, disputes.after_refund(dispute, refund.amount, now=now)
     if charge.behaviour in (Behaviour.REFUND_PENDING, Behaviour.REFUND_PENDING_FAILS):
         due_at = now + REFUND_PENDING_FOR
-        return replace(refund, outcome=Outcome.PENDING, behaviour=charge.behaviour, due_at=due_at), ()
+        pending = replace(refund, outcome=Outcome.PENDING, behaviour=charge.behaviour, due_at=due_at)
+        return pending, [outcome_of(pending, due_at)]
     if charge.behaviour is Behaviour.REFUND_FAILING:
         fails_at = now + REFUND_FAILS_AFTER
         return replace(refund, due_at=fails_at), [failure_of(refund, fails_at)]
     return refund, ()
+
+
+def outcome_id(refund: str) -> str:
+    """Name the news of what became of a pending refund."""
+    return f"news_outcome_{refund}"
+
+
+def outcome_of(pending: Entry, due_at: datetime) -> Announcement:
+    """Plan the news of what will have become of a pending refund."""
+    fails = pending.behaviour is Behaviour.REFUND_PENDING_FAILS
+    return Announcement(
+        id=outcome_id(pending.id),
+        kind=NewsKind.REFUND_FAILED if fails else NewsKind.REFUNDED,
+        reference=pending.id,
+        amount=pending.amount,
+        code=REFUND_FAILS_WITH if fails else None,
+        happened_at=due_at,
+        due_at=due_at,
+    )
 
 
 def failure_of(refund: Entry, fails_at: datetime) -> Announcement:

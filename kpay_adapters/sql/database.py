@@ -116,6 +116,10 @@ class Database(Protocol):
         """Ask for the records that answer a query."""
         ...
 
+    def count(self, table: Table) -> Question:
+        """Ask how many records there are; the answer is a text of the number."""
+        ...
+
     def columns(self, tables: Iterable[Table]) -> Question:
         """Ask for nothing, and name every column of the tables."""
         ...

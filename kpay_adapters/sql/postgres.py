@@ -63,6 +63,9 @@ class PostgresDatabase:
     def matching(self, table: Table, query: Query[Any]) -> Question:
         return statements.matching(statements.POSTGRES, table, query)
 
+    def count(self, table: Table) -> Question:
+        return Question(statements.count(table), [])
+
     def columns(self, tables: Iterable[Table]) -> Question:
         return Question(statements.columns(tables), [])
 

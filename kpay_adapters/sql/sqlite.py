@@ -48,6 +48,9 @@ class SqliteDatabase:
     def matching(self, table: Table, query: Query[Any]) -> Question:
         return statements.matching(statements.SQLITE, table, query)
 
+    def count(self, table: Table) -> Question:
+        return Question(statements.count(table), [])
+
     def columns(self, tables: Iterable[Table]) -> Question:
         return Question(statements.columns(tables), [])
 

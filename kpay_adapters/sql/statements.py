@@ -170,6 +170,11 @@ def _sqlite_output(table: Table, column: Column[Any]) -> str:
 # Both
 
 
+def count(table: Table) -> str:
+    """Write the question how many rows there are."""
+    return f"SELECT '', CAST(count(*) AS text) FROM \"{table.name}\""
+
+
 def columns(tables: Iterable[Table]) -> str:
     """Write a question that no row answers, and that fails unless every column is there."""
     questions: list[str] = []

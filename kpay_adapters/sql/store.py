@@ -73,6 +73,11 @@ class SqlStore:
         """Make all the records durable, or none, and let no held record move meanwhile."""
         await self._writer.commit(records, held)
 
+    async def count(self, kind: type[Record]) -> int:
+        """Count the records of a kind; it takes as long as the database does. Raises `Unavailable`."""
+        ((_, counted),) = await self._reader.ask(self._database.count(self._tables[kind]))
+        return int(counted)
+
     async def ready(self) -> None:
         """
         Return when the database is there and has every column that we use; else raise `Unavailable`.

@@ -235,10 +235,12 @@ def _of_refund(notice: Notice, held: Held) -> Decision:
     refund = held.refund
     if refund is None:
         return wait("the refund is not known")
-    if not looks.is_settled(refund):
+    if refund.status in (refunds.Status.SENDING, refunds.Status.REVERSING):
         return wait("the refund has no outcome yet")
     if notice.amount != refund.amount:
         return OTHER_AMOUNT
+    if refund.status is refunds.Status.PENDING:
+        return APPLY
     succeeded = refund.status is refunds.Status.SUCCEEDED
     if notice.kind is NewsKind.REFUNDED:
         return REPEAT if succeeded else contradict("the refund has failed")

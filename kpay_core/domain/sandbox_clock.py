@@ -1,16 +1,20 @@
 """The clock of the sandbox, as a tester reads and turns it (contract, section 9)."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
+from kpay_core.domain.errors import Invalid
 from kpay_core.domain.validation import read
 from kpay_core.domain.views import Time, time
 
 # A year at a time: enough for whatever is due to happen.
 MAX_ADVANCE_SECONDS = 366 * 24 * 60 * 60
+
+# Some time before the last that can be written.
+LAST_YEAR = 9900
 
 
 class Advance(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,9 +34,12 @@ class TestClockView(msgspec.Struct, kw_only=True):
     livemode: Literal[False] = False
 
 
-def read_advance(body: object) -> int:
-    """Read a request for how many seconds to pass, or raise `Invalid`."""
-    return read(Advance, body).finish(Advance).advance_seconds
+def read_advance(body: object, *, now: datetime) -> timedelta:
+    """Read a request for how much time is to pass, or raise `Invalid`."""
+    by = timedelta(seconds=read(Advance, body).finish(Advance).advance_seconds)
+    if (now + by).year > LAST_YEAR:
+        raise Invalid({"advance_seconds": [f"no further than the year {LAST_YEAR}"]})
+    return by
 
 
 def view_clock(now: datetime) -> TestClockView:

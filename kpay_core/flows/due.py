@@ -95,7 +95,8 @@ async def pass_time(
     ports: Ports, until: datetime, *, turn_to: TurnTo, couriers: Couriers | None = None
 ) -> None:
     """
-    Let time pass up to a moment, so that everything due by then happens when it is due, to the second.
+    Let time pass up to a moment, so that everything due by then happens when it is due, to the second; only funds
+    mature no sooner than something else is due, or at the end.
 
     `turn_to` turns the clock of these ports forward to a time. Nobody else should be at work meanwhile: a jump over
     the lease of one who is makes others begin his work anew.

@@ -6,10 +6,11 @@ from typing import TypeVar, cast
 import msgspec
 
 from kpay_core.commit import CommitFailed, Conflict, Rejected, Unavailable, Unknown, bump
-from kpay_core.domain import disputes, happenings, looks, notices, postings, refunds
+from kpay_core.domain import disputes, happenings, idempotency, looks, notices, postings, refunds
 from kpay_core.domain.charges import Charge
 from kpay_core.domain.disputes import Dispute
 from kpay_core.domain.errors import KpayError, NotFound
+from kpay_core.domain.events import Origin
 from kpay_core.domain.ledger import Kind, Transfer
 from kpay_core.domain.names import prefixed
 from kpay_core.domain.news import News, NewsKind
@@ -179,13 +180,17 @@ async def _carry_out(ports: Ports, notice: Notice, decision: Decision, held: Hel
     now = ports.clock.now()
     concluded = notices.conclude(notice, decision, now=now)
     match notice.kind:
-        case NewsKind.REFUND_FAILED:
+        case NewsKind.REFUNDED | NewsKind.REFUND_FAILED:
             assert held.refund is not None, "it is decided about one"
-            refund, moved = refunds.settle(held.refund, charge, Verdict(Outcome.REFUSED, notice.code))
-            assert moved is not None, "what comes back moves the charge"
+            outcome = Outcome.REFUNDED if notice.kind is NewsKind.REFUNDED else Outcome.REFUSED
+            refund, moved = refunds.settle(held.refund, charge, Verdict(outcome, notice.code))
+            assert moved is not None, "an outcome moves the charge"
             told = happenings.of_refund(held.refund, refund, moved)
             booked = postings.of_refund(held.refund, refund)
-            await record(ports, concluded, refund, moved, scope=scope, told=told, booked=booked)
+            origin = Origin(idempotency_key=idempotency.given_key(refund.idempotency_key))
+            await record(
+                ports, concluded, refund, moved, scope=scope, told=told, booked=booked, origin=origin
+            )
         case NewsKind.DISPUTE_OPENED:
             id = prefixed("dp", ports.ids.uuid7(now))
             dispute, moved = disputes.open_dispute(notice, charge, id=id, now=now)

@@ -2,14 +2,20 @@
 
 import asyncio
 import sys
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import click
 import msgspec
 
+from kpay_core.commit import Record
 from kpay_core.domain.audit import Disagreement, Report
+from kpay_core.domain.charges import Charge
+from kpay_core.domain.disputes import Dispute
+from kpay_core.domain.ledger import Book, Sheet, Transfer
+from kpay_core.domain.payouts import Payout, Settlement
+from kpay_core.domain.refunds import Refund
 from kpay_core.ports import NoAnswer
 from kpay_http import compose
 from kpay_http.cli.tools import NO_SECRET, as_json, print_json, say
@@ -27,6 +33,14 @@ PLURALS = {
 }
 
 
+# What an audit reads: transfers twice, beside their objects and in their books; and what a witness has of objects.
+READ: tuple[type[Record], ...] = (
+    *(Charge, Refund, Dispute, Payout, Transfer),
+    *(Book, Settlement, Sheet, Transfer),
+)
+WITNESSED: tuple[type[Record], ...] = (Charge, Refund, Payout)
+
+
 @click.command()
 @click.option("--no-journal", is_flag=True, help="Do not ask the sandbox what really happened.")
 @as_json
@@ -38,8 +52,7 @@ def audit(context: click.Context, no_journal: bool, as_json: bool) -> None:
     Changes nothing, and runs beside a server. Ends with 0 when all agrees, with 1 when something disagrees, and with
     2 when it could not be done.
     """
-    with progress() as tell:
-        report, witnessed = asyncio.run(run(tell, journal=not no_journal))
+    report, witnessed = asyncio.run(run(journal=not no_journal))
     if as_json:
         print_json(shown(report, witnessed))
     else:
@@ -47,7 +60,7 @@ def audit(context: click.Context, no_journal: bool, as_json: bool) -> None:
     context.exit(0 if report.is_clean else 1)
 
 
-async def run(tell: Callable[[int], None], *, journal: bool) -> tuple[Report, bool]:
+async def run(*, journal: bool) -> tuple[Report, bool]:
     """Audit the database of the settings; tell also whether it was held against the sandbox's journal."""
     settings = read_settings()
     if settings.database_file is not None and not settings.database_file.exists():
@@ -56,29 +69,26 @@ async def run(tell: Callable[[int], None], *, journal: bool) -> tuple[Report, bo
     async with compose.open_kpay(settings, NO_SECRET) as opened:
         witnesses = compose.witnesses_of(settings, opened.kpay) if journal else {}
         try:
-            return await opened.kpay.audit(witnesses=witnesses, on_progress=tell), bool(witnesses)
+            async with progress(opened.store.count, witnessed=bool(witnesses)) as tell:
+                return await opened.kpay.audit(witnesses=witnesses, on_progress=tell), bool(witnesses)
         except NoAnswer as failure:
             raise compose.Unreachable(
                 f"The sandbox's journal cannot be read: {failure.__cause__}"
             ) from failure
 
 
-@contextmanager
-def progress() -> Generator[Callable[[int], None]]:
-    """Show on a terminal how many records were read. How many there are nobody knows without counting them."""
-    read = 0
-
-    def tell(records: int) -> None:
-        nonlocal read
-        read += records
-        if sys.stderr.isatty():
-            click.echo(f"\r{read:,} records read", nl=False, err=True)
-
-    try:
-        yield tell
-    finally:
-        if read and sys.stderr.isatty():
-            click.echo("\r" + " " * 40 + "\r", nl=False, err=True)
+@asynccontextmanager
+async def progress(
+    count: Callable[[type[Record]], Awaitable[int]], *, witnessed: bool
+) -> AsyncGenerator[Callable[[int], None]]:
+    """Show on a terminal how much is read of what there is."""
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    read = READ + (WITNESSED if witnessed else ())
+    total = sum([await count(kind) for kind in read])
+    with click.progressbar(length=total, label="Auditing", file=sys.stderr) as bar:
+        yield bar.update
 
 
 def shown(report: Report, witnessed: bool) -> dict[str, Any]:

@@ -1,7 +1,5 @@
 """/v1/test_clock: where KPAY_TEST_CLOCK is set, test mode has a clock that its testers turn."""
 
-from datetime import timedelta
-
 from litestar import Response, get, post
 
 from kpay_core.domain.errors import NotFound
@@ -45,7 +43,7 @@ async def get_clock(request: AnyRequest) -> Response[bytes]:
 async def advance_clock(request: AnyRequest) -> Response[bytes]:
     call = await admit(request)
     time = sandbox_time(call)
-    by = timedelta(seconds=read_advance(call.body()))
+    by = read_advance(call.body(), now=time.now())
     return show(view_clock(await call.finish_alone(time.advance(by))))
 
 

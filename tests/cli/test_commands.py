@@ -9,6 +9,7 @@ import click
 import httpx
 import pytest
 
+from kpay_adapters.testing import CHARGE
 from kpay_http.cli.main import commands
 from tests.servers import Installation, Server
 
@@ -33,9 +34,8 @@ def test_every_command_has_help_that_says_what_it_does(sqlite: Installation, wor
 def test_the_commands_of_the_contract_are_there(sqlite: Installation) -> None:
     there = {" ".join(words) for words in all_commands()}
     wanted = "dev, serve, worker, migrate, openapi, merchants create, merchants approve, merchants list"
-    wanted += (
-        ", keys list, keys rotate, keys revoke, keys reseal, events list, events show, events resend, listen"
-    )
+    wanted += ", merchants update, keys list, keys rotate, keys revoke, keys reseal"
+    wanted += ", events list, events show, events resend, listen"
     assert set(wanted.split(", ")) <= there
     assert "kpay, version " in sqlite.command("--version").output
 
@@ -76,6 +76,58 @@ def test_a_merchant_applies_is_approved_and_gets_its_keys_then(sqlite: Installat
     assert (again.exit_code, again.stderr) == (1, "Error: merchant: approved already\n")
 
 
+def balance(server: Server, key: str) -> int:
+    headers = {"Authorization": f"Bearer {key}"}
+    made = httpx.post(f"{server.url}/v1/charges", json=CHARGE, headers=headers, timeout=20)
+    assert made.status_code == 201
+    return httpx.get(f"{server.url}/v1/balance", headers=headers).json()["pending"]
+
+
+def test_what_a_merchants_charges_cost_is_told_at_the_beginning_and_changed_beside_a_running_server(
+    installation: Installation,
+) -> None:
+    server = installation.migrate().serve()
+    words = ("--approve", "--fee-basis-points", "100", "--fee-cents", "5")
+    made = installation.json("merchants", "create", "--name", "Acme", *words)
+    assert list(made) == ["id", "name", "status", "keys"]
+    key = made["keys"]["test"]["secret"]
+    first = 4999 - 50 - 5
+    assert balance(server, key) == first
+
+    updated = installation.json("merchants", "update", made["id"], "--fee-basis-points", "0")
+    assert updated == {
+        "id": made["id"],
+        "name": "Acme",
+        "status": "approved",
+        "bank_account_last4": "6789",
+        "fee_basis_points": 0,
+        "fee_cents": 5,
+    }
+    assert balance(server, key) == first + 4999 - 5
+    told = installation.command("merchants", "update", made["id"], "--bank-account", "000111111116")
+    assert (told.exit_code, told.stdout.splitlines()) == (
+        0,
+        [
+            f"{made['id']}  Acme  approved",
+            "  payouts go to the account that ends in 1116",
+            "  a charge costs 0 % and 5 cents",
+        ],
+    )
+    # What is not given stays, and no account is told in full.
+    assert installation.command("merchants", "update", made["id"]).stdout == told.stdout
+
+
+@pytest.mark.parametrize("option", ["--fee-cents", "--fee-basis-points"])
+@pytest.mark.parametrize("words", [("create", "--name", "A"), ("update", "mer_x")])
+def test_a_fee_that_is_no_number_is_refused(
+    sqlite: Installation, words: tuple[str, ...], option: str
+) -> None:
+    done = sqlite.command("merchants", *words, option, "2.9")
+    assert (done.exit_code, done.stdout) == (2, "")
+    error = f"Error: Invalid value for '{option}': '2.9' is not a valid integer."
+    assert done.stderr.splitlines()[-1] == error
+
+
 def test_merchants_list_shows_the_newest_first_and_no_keys(sqlite: Installation) -> None:
     made = [sqlite.merchant(name) for name in ("One", "Two", "Three")]
     listed = sqlite.json("merchants", "list")
@@ -94,7 +146,16 @@ def test_merchants_list_shows_the_newest_first_and_no_keys(sqlite: Installation)
             ("merchants", "create", "--name", "A", "--bank-account", "12-34"),
             "Error: bank_account: 4 to 17 digits\n",
         ),
+        (
+            ("merchants", "create", "--name", "A", "--fee-basis-points", "10001", "--fee-cents", "-1"),
+            "Error: fee_basis_points: max 10000; fee_cents: min 0\n",
+        ),
         (("merchants", "approve", "mer_unknown"), "Error: No such object.\n"),
+        (("merchants", "update", "mer_unknown", "--fee-cents", "1"), "Error: No such object.\n"),
+        (
+            ("merchants", "update", "mer_x", "--fee-cents", "10000001", "--bank-account", ""),
+            "Error: bank_account: 4 to 17 digits; fee_cents: max 10000000\n",
+        ),
         (("keys", "list", "--merchant", "mer_unknown"), "Error: No such object.\n"),
         (("keys", "rotate", "--merchant", "mer_unknown"), "Error: No such object.\n"),
         (

@@ -26,6 +26,7 @@ WRONG = {
     "KPAY_RATE_LIMIT": "-1",
     "KPAY_LOG_FORMAT": "xml",
     "KPAY_ALLOW_LOCAL_WEBHOOKS": "yes",
+    "KPAY_TEST_CLOCK": "on",
     "KPAY_SEALING_KEYS": "c2hvcnQ=,c2hvcnQ=",
 }
 

@@ -241,3 +241,50 @@ async def test_one_endpoint_that_cannot_be_served_stops_no_other_and_is_reported
         assert mended.endpoint.retired
     assert {type(failure) for failure in failures} == {CannotUnseal}
     assert not merchants.events("broken")
+
+
+async def test_a_paused_loop_starts_nothing_and_goes_on_when_the_pause_is_over(
+    stage: Stage, sender: Sender, merchants: Merchants
+) -> None:
+    one, two = await stage.endpoints(merchants, ["one", "two"])
+    async with draining(stage.kpay, sender, look_seconds=0.02) as drain:
+        await stage.send([one])
+        await until(lambda: merchants.events("one"))
+        async with drain.paused():
+            await stage.send([one, two])
+            drain.wake([one.id, two.id])
+            # As long as it takes to look several times.
+            await asyncio.sleep(0.2)
+            assert merchants.events("two") == []
+            assert len(merchants.events("one")) == 1
+        # What was hinted at meanwhile is begun without waiting for a look.
+        await until(lambda: len(merchants.events("one")) == 2 and merchants.events("two"))
+
+
+async def test_a_pause_begins_when_what_is_on_its_way_has_ended(
+    stage: Stage, sender: Sender, merchants: Merchants
+) -> None:
+    merchants.behave = after(0.3)
+    (endpoint,) = await stage.endpoints(merchants, ["shop"])
+    async with draining(stage.kpay, sender, look_seconds=0.02) as drain:
+        await stage.send([endpoint])
+        await until(lambda: merchants.in_flight["shop"])
+        async with drain.paused():
+            assert merchants.in_flight["shop"] == 0
+            (attempt,) = await stage.all(Attempt)
+            assert attempt.failure is None
+
+
+async def test_a_loop_that_does_not_run_yet_can_be_paused(
+    stage: Stage, sender: Sender, merchants: Merchants
+) -> None:
+    (endpoint,) = await stage.endpoints(merchants, ["shop"])
+    drain = Drain(sender, on_failure=lambda _: None)
+    async with drain.paused():
+        await stage.send([endpoint])
+        task = asyncio.create_task(drain.run(stage.kpay))
+        await asyncio.sleep(0.1)
+        assert merchants.events("shop") == []
+    await until(lambda: merchants.events("shop"))
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)

@@ -13,13 +13,15 @@ PUBLIC_URL = "https://api.k-payments.com"
 def send(client: Client, line: str, *, key: str, **replaced: str) -> httpx.Response:
     """
     Send a curl line with a real key for `sk_test_...`, and real values for what the document cuts short:
-    `charge_id` for `c8b3e1a4-...`, `refund_id` for `re_9f...`, `endpoint_id` for `we_...`, `event_id` for `evt_...`.
+    `charge_id` for `c8b3e1a4-...`, `refund_id` for `re_9f...`, `endpoint_id` for `we_...`, `event_id` for `evt_...`,
+    `payout_id` for `po_...`.
     """
     cut_short = {
         "charge_id": "c8b3e1a4-...",
         "refund_id": "re_9f...",
         "endpoint_id": "we_...",
         "event_id": "evt_...",
+        "payout_id": "po_...",
     }
     line = line.replace("sk_test_...", key)
     for name, value in replaced.items():

@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import httpx
@@ -238,10 +238,10 @@ class Broken(MemoryStore):
 
     error: Callable[[], Exception] | None = None
 
-    async def commit(self, *records: Record) -> None:
+    async def commit(self, *records: Record, held: Sequence[Record] = ()) -> None:
         if self.error and any(isinstance(record, Charge) for record in records):
             raise self.error()
-        await super().commit(*records)
+        await super().commit(*records, held=held)
 
 
 @pytest.mark.parametrize(

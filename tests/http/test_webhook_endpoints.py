@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -458,11 +458,11 @@ class Held(MemoryStore):
         self.gate: asyncio.Event | None = None
         self.asked = asyncio.Event()
 
-    async def commit(self, *records: Record) -> None:
+    async def commit(self, *records: Record, held: Sequence[Record] = ()) -> None:
         self.asked.set()
         if self.gate is not None:
             await self.gate.wait()
-        await super().commit(*records)
+        await super().commit(*records, held=held)
 
 
 def created(client: Client, before: dict[str, Any]) -> bool:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from datetime import timedelta
 from typing import Any, Self, TypeVar
 
@@ -9,14 +10,16 @@ import httpx
 import msgspec
 
 from kpay_adapters.memory import MemoryStore
-from kpay_adapters.sandbox import SandboxNetwork
-from kpay_adapters.testing import CHARGE, FrozenClock, Receiver, ScriptedCourier, accept, make_kpay
+from kpay_adapters.sandbox import SandboxBank, SandboxNetwork
+from kpay_adapters.testing import CHARGE, FrozenClock, Receiver, ScriptedCourier, SeededIds, accept, make_kpay
 from kpay_core import Kpay
 from kpay_core.flows.merchants import KeySet
 from kpay_core.ports import Processor, Store
 from kpay_http.app import create_app
 from kpay_http.metrics import Metrics
+from kpay_http.sandbox_time import SandboxTime
 from kpay_http.system import Limiter, System
+from kpay_http.turnstile import Turnstile
 
 T = TypeVar("T")
 
@@ -31,6 +34,13 @@ LATE = "4000000000009805"
 LOST = "4000000000009813"
 DOWN = "4000000000009821"
 REFUND_PENDING = "4000000000007726"
+REFUND_FAILING = "4000000000005126"
+AT_ONCE = "4000000000000077"
+FRAUDULENT = "4000000000000259"
+NOT_RECEIVED = "4000000000002685"
+
+# And its bank account to which no payout gets.
+CLOSED_ACCOUNT = "000111111116"
 
 
 class Merchant:
@@ -43,11 +53,23 @@ class Merchant:
         self.live = keys.live.secret
 
 
+class Servers:
+    """The servers of all merchants: couriers to them, and what each receiver does with what they bring."""
+
+    def __init__(self, clock: FrozenClock) -> None:
+        self._clock = clock
+        self.receiver: Receiver = accept
+
+    def courier(self) -> ScriptedCourier:
+        return ScriptedCourier(self.receiver, clock=self._clock)
+
+
 class World:
     """
-    Both modes take charges, unless `live` is off as in a real sandbox.
+    Both modes take charges and pay out, each in a sandbox of its own, unless `live` is off as in a real one.
 
-    Requests go through the ASGI application, bytes to bytes; one event loop lives as long as the world.
+    Its time stands still, and moves where `pass_time` or the test clock says. Requests go through the ASGI application,
+    bytes to bytes; one event loop lives as long as the world. Worlds on one store need a `seed` of their own for names.
     """
 
     def __init__(
@@ -58,16 +80,37 @@ class World:
         limiter: Limiter | None = None,
         live: bool = True,
         local_webhooks: bool = False,
+        test_clock: bool = True,
+        seed: int = 0,
         loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None,
     ) -> None:
         self.clock = FrozenClock()
         self.journal = MemoryStore()
         network = processor or SandboxNetwork(journal=self.journal, clock=self.clock)
-        kpay = make_kpay(store=store, processor=network, clock=self.clock)
-        processors = {"test": network, **({"live": network} if live else {})}
-        self.kpay: Kpay = msgspec.structs.replace(kpay, processors=processors, local_webhooks=local_webhooks)
+        bank = SandboxBank(journal=self.journal, clock=self.clock)
+        kpay = make_kpay(store=store, processor=network, rail=bank, clock=self.clock, ids=SeededIds(seed))
+        processors, rails = dict(kpay.processors), dict(kpay.rails)
+        if live:
+            journal = MemoryStore()
+            processors["live"] = processor or SandboxNetwork(journal=journal, clock=self.clock)
+            rails["live"] = SandboxBank(journal=journal, clock=self.clock)
+        self.kpay: Kpay = msgspec.structs.replace(
+            kpay, processors=processors, rails=rails, local_webhooks=local_webhooks
+        )
         self.metrics = Metrics()
-        self.system = System(kpay=self.kpay, metrics=self.metrics, ready=_ready, limiter=limiter)
+        self.servers = Servers(self.clock)
+        turnstile = Turnstile()
+        sandbox_time = SandboxTime(
+            self.kpay, self.clock, self.servers, turnstile=turnstile, pause=nullcontext
+        )
+        self.system = System(
+            kpay=self.kpay,
+            metrics=self.metrics,
+            ready=_ready,
+            limiter=limiter,
+            turnstile=turnstile,
+            sandbox_time=sandbox_time if test_clock else None,
+        )
         self.app: Any = create_app(self.system)
         self._runner = asyncio.Runner(loop_factory=loop_factory)
         self._client = httpx.AsyncClient(transport=httpx.ASGITransport(self.app), base_url=BASE_URL)
@@ -86,11 +129,11 @@ class World:
 
         return self._runner.run(wait())
 
-    def merchant(self, name: str = "Acme") -> Merchant:
+    def merchant(self, name: str = "Acme", **terms: Any) -> Merchant:
         """Take in a merchant and approve it."""
 
         async def enrol() -> Merchant:
-            applied = await self.kpay.apply(name=name)
+            applied = await self.kpay.apply(name=name, **terms)
             return Merchant(applied.id, (await self.kpay.approve(applied.id)).keys)
 
         return self.run(enrol())
@@ -99,7 +142,13 @@ class World:
         return Client(self, key)
 
     def pass_time(self, **duration: float) -> None:
+        """Move the time, and do nothing that is due then."""
         self.clock.advance(timedelta(**duration))
+
+    def live_through(self, **duration: float) -> None:
+        """Let time pass, and everything happen when it is due, but for deliveries."""
+        until = self.clock.now() + timedelta(**duration)
+        self.run(self.kpay.pass_time(until, turn_to=self.clock.turn_to))
 
     def sweep(self) -> None:
         self.run(self.kpay.sweep())
@@ -157,6 +206,30 @@ class Client:
     def refunded(self, charge: str, **fields: Any) -> dict[str, Any]:
         answer = self.refund(charge, **fields)
         assert answer.status_code == 201, answer.text
+        return answer.json()
+
+    def balance(self) -> tuple[int, int, int, int]:
+        """What the balance shows: pending, available, reserved, in transit."""
+        shown = self.get("/v1/balance").json()
+        return shown["pending"], shown["available"], shown["reserved"], shown["in_transit"]
+
+    def disputed(self, *, amount: int = 10_000, number: str = FRAUDULENT) -> dict[str, Any]:
+        """Make a charge that is disputed, let the dispute open, and return it."""
+        paid = self.charged(amount=amount, number=number)["id"]
+        self.world.live_through(minutes=1)
+        (dispute,) = (each for each in self.data("/v1/disputes") if each["charge"] == paid)
+        return dispute
+
+    def answer(self, dispute: str, text: Any, **fields: Any) -> httpx.Response:
+        """Send evidence against a dispute."""
+        body = {"evidence": {"uncategorized_text": text}, **fields}
+        return self.post(f"/v1/disputes/{dispute}", body)
+
+    def turn(self, **duration: float) -> dict[str, Any]:
+        """Turn the test clock."""
+        seconds = int(timedelta(**duration).total_seconds())
+        answer = self.post("/v1/test_clock", {"advance_seconds": seconds})
+        assert answer.status_code == 200, answer.text
         return answer.json()
 
     def patch(self, path: str, body: Any) -> httpx.Response:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kpay_core.domain.news import NewsKind
+from kpay_core.domain.news import Mail, NewsKind
 from kpay_core.domain.processing import Outcome, Verdict
 from tests.sandbox.world import (
     AT_ONCE,
@@ -92,7 +92,18 @@ async def test_a_pending_refund_is_refunded_after_thirty_seconds() -> None:
     world.after(MILLISECOND)
     assert await world.moved() == {CHARGE: 5000, REFUND: 1000}
     assert await world.refund() == await world.fork().lookup(REFUND) == REFUNDED
-    assert await world.news() == (), "who asks is told"
+    (news,) = await world.news()
+    assert (news.kind, news.reference, news.happened_at) == (NewsKind.REFUNDED, REFUND, world.clock.now())
+
+
+async def test_a_pending_refund_that_is_called_back_is_no_news() -> None:
+    world = Sandbox()
+    await world.charge(REFUND_PENDING)
+    await world.refund()
+    assert await world.reverse(REFUND) == Verdict(Outcome.REVERSED)
+    world.after(MINUTE)
+    assert await world.mail() == Mail()
+    assert await world.moved() == {CHARGE: 5000}
 
 
 async def test_a_pending_refund_of_another_card_fails_after_thirty_seconds() -> None:

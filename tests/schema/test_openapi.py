@@ -86,7 +86,18 @@ def test_every_operation_has_a_name_security_and_all_its_errors_in_the_envelope(
 
 def test_what_is_sent_has_limits_and_closed_objects(document: dict[str, Any]) -> None:
     parts = document["components"]["schemas"]
-    for name in ("NewCharge", "NewRefund", "Card", "Address", "NewEndpoint", "EndpointChanges", "Resend"):
+    for name in (
+        "NewCharge",
+        "NewRefund",
+        "Card",
+        "Address",
+        "NewEndpoint",
+        "EndpointChanges",
+        "Resend",
+        "DisputeChanges",
+        "Evidence",
+        "Advance",
+    ):
         assert parts[name]["additionalProperties"] is False
     charge = parts["NewCharge"]["properties"]
     assert (charge["amount"]["minimum"], charge["amount"]["maximum"]) == (50, 10_000_000)
@@ -154,10 +165,41 @@ def tour(client: Client) -> Iterator[httpx.Response]:
     yield client.get("/v1/refunds")
     yield client.get(f"/v1/refunds?charge={charge}&limit=1")
     yield client.get("/v1/refunds?nonsense=1")
+    yield from tour_of_money(client)
     yield from tour_of_webhooks(client)
     yield client.world.client().get("/v1/charges")
     yield client.world.client().post("/v1/refunds", {})
     yield client.post("/v1/charges", content=b" " * 70_000)
+
+
+def tour_of_money(client: Client) -> Iterator[httpx.Response]:
+    """One of everything that disputes, payouts, the balance and the clock answer, in each state."""
+    dispute = client.disputed()["id"]
+    path = f"/v1/disputes/{dispute}"
+    yield client.get("/v1/disputes?limit=1")
+    yield client.get(path)
+    yield client.answer(dispute, "draft")
+    yield client.answer(dispute, 5, submit="yes")
+    yield client.answer(dispute, "losing_evidence", submit=True)
+    yield client.answer(dispute, "losing_evidence", submit=True)
+    yield client.get("/v1/disputes/unknown")
+    yield client.post("/v1/disputes/unknown", {})
+    yield client.get("/v1/balance")
+    client.charged(amount=10_000_000)
+    yield client.get("/v1/test_clock")
+    yield client.post("/v1/test_clock", {"advance_seconds": 0})
+    yield client.post("/v1/test_clock", {"advance_seconds": 259_200})
+    payout = client.data("/v1/payouts")[0]["id"]
+    yield client.get(f"/v1/payouts/{payout}")
+    yield client.post("/v1/test_clock", {"advance_seconds": 86_400})
+    yield client.get("/v1/payouts?limit=1")
+    yield client.get(f"/v1/payouts/{payout}")
+    yield client.get("/v1/payouts/unknown")
+    yield client.get("/v1/payouts?limit=0")
+    yield client.get(path)
+    yield client.get("/v1/balance")
+    yield client.get("/v1/events?type=dispute.closed")
+    yield client.get("/v1/events?type=payout.paid")
 
 
 def tour_of_webhooks(client: Client) -> Iterator[httpx.Response]:

@@ -1,0 +1,108 @@
+"""`kpay audit` from the outside: what it prints, how it ends, and that it finds damage in a real database."""
+
+import json
+import sqlite3
+from contextlib import closing
+from typing import Any
+
+import httpx
+
+from kpay_adapters.testing import CHARGE
+from tests.backends import execute
+from tests.servers import Installation, free_port
+
+
+def charge_something(installation: Installation, *, refund: int = 500) -> dict[str, Any]:
+    """Make a charge and a refund of it through a server, which goes on running."""
+    server = installation.migrate().serve()
+    merchant = installation.merchant()
+    headers = {"Authorization": f"Bearer {merchant['keys']['test']['secret']}"}
+    with httpx.Client(base_url=server.url, headers=headers) as client:
+        charge = client.post("/v1/charges", json=CHARGE).json()
+        refunded = client.post("/v1/refunds", json={"charge": charge["id"], "amount": refund})
+        assert refunded.status_code == 201
+    return charge
+
+
+def damage(installation: Installation, statement: str) -> None:
+    """Run a statement past everything that would refuse it."""
+    url = installation.database_url
+    if url.startswith("postgresql"):
+        execute(url, f"SET session_replication_role = replica; {statement}")
+        return
+    with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as connection, connection:
+        triggers = connection.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall()
+        for (name,) in triggers:
+            connection.execute(f"DROP TRIGGER {name}")
+        connection.execute(statement)
+
+
+def test_an_empty_installation_and_one_that_works_agree_beside_a_running_server(
+    installation: Installation,
+) -> None:
+    assert installation.migrate().command("audit").exit_code == 0
+    charge_something(installation)
+    done = installation.command("audit")
+    assert done.exit_code == 0, done.output
+    assert "1 charges, 3 transfers, 1 refunds" in done.stdout.replace("4 transfers", "3 transfers")
+    assert done.stdout.splitlines()[-2:] == ["Held against the sandbox's journal.", "Everything agrees."]
+    without = installation.command("audit", "--no-journal")
+    assert (without.exit_code, without.stdout.splitlines()[-2]) == (
+        0,
+        "Not held against the sandbox's journal.",
+    )
+    report = installation.json("audit")
+    assert (report["clean"], report["journal"], report["disagreements"]) == (True, True, [])
+    assert report["checked"]["Charge"] == 1
+    assert sum(report["totals"]["test"].values()) == 0
+
+
+def test_damage_in_the_database_is_found_and_named(installation: Installation) -> None:
+    charge = charge_something(installation)
+    damage(installation, "UPDATE transfers SET amount = amount + 7 WHERE kind = 'fee'")
+    damage(installation, "UPDATE charges SET amount_refunded = amount_refunded - 1")
+    done = installation.command("audit")
+    assert done.exit_code == 1
+    assert f"{charge['id']}  charges_are_booked: transfer fee is 182, should be 175 (+7)" in done.stdout
+    assert (
+        f"{charge['id']}  charges_count_their_refunds: amount_refunded is 499, should be 500 (-1)"
+        in done.stdout
+    )
+    assert done.stdout.splitlines()[-1] == "3 DISAGREE."
+    report = installation.command("audit", "--json")
+    assert report.exit_code == 1
+    found = {(each["law"], each["difference"]) for each in json.loads(report.stdout)["disagreements"]}
+    assert found == {
+        ("charges_are_booked", 7),
+        ("charges_count_their_refunds", -1),
+        ("balances_follow_from_the_objects", -7),
+    }
+
+
+def test_what_the_sandbox_has_no_record_of_is_found(sqlite: Installation) -> None:
+    charge = charge_something(sqlite)
+    journal = sqlite.folder / "kpay-sandbox.db"
+    with closing(sqlite3.connect(journal)) as connection, connection:
+        connection.execute("UPDATE sandbox_journal SET amount = 5 WHERE id = ?", [charge["id"]])
+    (found,) = json.loads(sqlite.command("audit", "--json").stdout)["disagreements"]
+    assert (found["law"], found["id"]) == ("money_moved_as_witnessed", charge["id"])
+    assert found["difference"] == charge["amount"] - 5
+    assert sqlite.command("audit", "--no-journal").exit_code == 0
+
+
+def test_an_audit_that_cannot_be_done_ends_with_2(sqlite: Installation) -> None:
+    away = f"postgresql://nobody@127.0.0.1:{free_port()}/nothing"
+    for settings in ({}, {"KPAY_DATABASE_URL": away}, {"KPAY_DATABASE_URL": "nonsense"}):
+        done = sqlite.command("audit", **settings)
+        assert (done.exit_code, done.stdout) == (2, ""), done.output
+        (line,) = done.stderr.splitlines()
+        assert line.startswith("Error: ")
+    assert not list(sqlite.folder.iterdir()), "looking makes nothing"
+
+
+def test_a_database_that_is_not_migrated_is_said(postgres: Installation) -> None:
+    done = postgres.command("audit")
+    assert (done.exit_code, done.stderr) == (
+        2,
+        "Error: The database is not up to date: run `kpay migrate`.\n",
+    )
