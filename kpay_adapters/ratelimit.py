@@ -90,23 +90,6 @@ class TokenBucket:
         )
 
 
-class Limiter(Protocol):
-    """Counts requests by key."""
-
-    async def take(self, key: str) -> Decision:
-        """
-        Take one request out of the key's bucket, if there is one in it. A refused request costs nothing.
-
-        Never more than `burst + rate * seconds` pass in any span of time, however many ask at once.
-        Never raises.
-        """
-        ...
-
-    async def close(self) -> None:
-        """Let go of what counting needs."""
-        ...
-
-
 class MemoryLimiter:
     """Buckets of one process. They hold as many entries as keys were active within a window, or 1024."""
 

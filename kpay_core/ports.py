@@ -100,7 +100,11 @@ class Processor(Protocol):
         ...
 
     async def mail(self, *, limit: int) -> Mail:
-        """Return news that was not acknowledged, oldest first: at least once each, until it is."""
+        """
+        Return news that was not acknowledged, oldest first: at least once each, until it is.
+
+        With a limit of 0 it tells only when there is or will be some.
+        """
         ...
 
     async def acknowledge(self, *, news: Sequence[str]) -> None:

@@ -15,13 +15,14 @@ from kpay_http.calls import AnyRequest
 from kpay_http.errors import Refusal, refuse, refuse_status
 from kpay_http.observing import Observer
 from kpay_http.system import System
-from kpay_http.v1 import charges, disputes, events, payouts, refunds, test_clock, webhook_endpoints
+from kpay_http.v1 import balance, charges, disputes, events, payouts, refunds, test_clock, webhook_endpoints
 
 V1_ROUTES = (
     *charges.ROUTES,
     *refunds.ROUTES,
     *disputes.ROUTES,
     *payouts.ROUTES,
+    *balance.ROUTES,
     *webhook_endpoints.ROUTES,
     *events.ROUTES,
     *test_clock.ROUTES,

@@ -25,11 +25,13 @@ class Metrics:
         )
         self._series: dict[tuple[str, str, int], Histogram] = {}
         self._swept = Counter(
-            "kpay_sweep_finished", "Charges and refunds that the sweeper finished.", registry=self.registry
+            "kpay_sweep_finished",
+            "Charges, refunds, disputes, payouts and notices that the sweeper finished.",
+            registry=self.registry,
         )
         self._overdue = Counter(
             "kpay_sweep_overdue",
-            "Looks at charges and refunds that had no outcome for 15 minutes: somebody should look too.",
+            "Looks at what should have its outcome by now: somebody should look, too.",
             registry=self.registry,
         )
         self._news = Counter(

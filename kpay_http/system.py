@@ -27,9 +27,17 @@ class Decision(Protocol):
 class Limiter(Protocol):
     """Counts requests by merchant and mode."""
 
-    async def take(self, key: str) -> Decision: ...
+    async def take(self, key: str) -> Decision:
+        """
+        Take one request out of the key's bucket, if there is one in it. A refused request costs nothing.
 
-    async def close(self) -> None: ...
+        Never more than `burst + rate * seconds` pass in any span of time, however many ask at once. Never raises.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Let go of what counting needs."""
+        ...
 
 
 class System:

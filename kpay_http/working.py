@@ -1,7 +1,7 @@
 """
 What goes on without a request, beside the API in one process or in workers of its own.
 
-    sweep      unfinished charges, refunds, disputes and payouts are looked at
+    sweep      unfinished charges, refunds, disputes, payouts and notices are looked at
     settle     news of the network are taken in, funds mature, payouts are made
     deliver    events go to their endpoints
 """
@@ -61,7 +61,7 @@ async def sweep_once(system: System) -> None:
     if swept.finished:
         log.info("swept", looked_at=swept.looked_at, finished=swept.finished)
     for id in swept.overdue:
-        log.warning("no outcome for 15 minutes", id=id)
+        log.warning("needs a person", id=id)
 
 
 async def settle_once(system: System) -> None:
@@ -71,15 +71,17 @@ async def settle_once(system: System) -> None:
     Each round of it is seen to its end also when cancelled; those who must change something else get their turn in
     between.
     """
-    news = (await system.finish(system.kpay.collect_news())).taken
+    collected = await system.finish(system.kpay.collect_news())
     charges = payouts = 0
     while (matured := await system.finish(system.kpay.mature())).charges:
         charges += matured.charges
     while (settled := await system.finish(system.kpay.settle())).merchants:
         payouts += settled.payouts
-    system.metrics.count_settling(news, charges, payouts)
-    if news or charges or payouts:
-        log.info("settled", news=news, matured=charges, payouts=payouts)
+    system.metrics.count_settling(collected.taken, charges, payouts)
+    if collected.taken or charges or payouts:
+        log.info("settled", news=collected.taken, matured=charges, payouts=payouts)
+    for notice in collected.contradicting:
+        log.warning("news that contradict what is settled here", notice=notice)
     for book in matured.failed:
         log.warning("maturing put off", book=book)
     for book in settled.failed:

@@ -136,7 +136,6 @@ class Holdings(msgspec.Struct):
     dispute_fees_lost: int = 0
     payouts_in_transit: int = 0
     payouts_paid: int = 0
-    payouts: int = 0
     accounts: Counter[Account] = msgspec.field(default_factory=Counter[Account])
 
     def add(self, source: Source) -> None:
@@ -185,7 +184,6 @@ def _add_dispute(held: Holdings, dispute: Dispute) -> None:
 
 
 def _add_payout(held: Holdings, payout: Payout) -> None:
-    held.payouts += 1
     if payout.status is payouts.Status.PAID:
         held.payouts_paid += payout.amount
     elif payout.status is not payouts.Status.FAILED:

@@ -27,7 +27,7 @@ from kpay_core.domain.machine import step
 from kpay_core.domain.metadata import Metadata
 from kpay_core.domain.money import DEFAULT_CURRENCY, ChargeAmount, Currency
 from kpay_core.domain.pages import PageParams
-from kpay_core.domain.places import Address
+from kpay_core.domain.postal import Address
 from kpay_core.domain.processing import LEASE, SETTLE_WINDOW, Outcome, Verdict
 from kpay_core.domain.scope import Scope
 from kpay_core.domain.validation import AwareTime, read
@@ -135,7 +135,7 @@ class Charge(Record, frozen=True, kw_only=True):
 
     `amount_refunded` counts refunds that succeeded, `amount_refunding` those still on their way, `amount_disputed`
     what is kept back for disputes or lost to them. `fee` is what the charge costs its merchant once it succeeds.
-    `matures_at` is when its funds can be paid out; it is None until it succeeds, and again from then on.
+    `matures_at` is when its funds can be paid out; it is None before the charge succeeds, and once they have matured.
     `told` says that the caller was promised an outcome (202). `look_at` is when somebody must look at a charge
     without an outcome; it is None exactly when there is one.
     """

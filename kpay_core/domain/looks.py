@@ -1,4 +1,4 @@
-"""When somebody looks at an unfinished charge or refund, until it has its outcome."""
+"""When somebody looks at an unfinished charge, refund, dispute, payout or notice, until it has its outcome."""
 
 from datetime import datetime, timedelta
 from typing import Protocol, TypeVar

@@ -12,7 +12,7 @@ from kpay_core.domain.cards import Brand
 from kpay_core.domain.charges import Charge, ShownStatus, shown_status
 from kpay_core.domain.metadata import Metadata
 from kpay_core.domain.pages import Page
-from kpay_core.domain.places import Address
+from kpay_core.domain.postal import Address
 from kpay_core.domain.refunds import Reason, Refund
 
 V = TypeVar("V")

@@ -1,11 +1,13 @@
-"""Asking a processor, which may not answer."""
+"""Asking a processor or a bank, which may not answer."""
 
 from collections.abc import Awaitable
+from typing import TypeVar
 
 from kpay_core.domain.errors import NoProcessor
-from kpay_core.domain.processing import Verdict
 from kpay_core.domain.scope import Scope
 from kpay_core.ports import NoAnswer, Ports, Processor
+
+A = TypeVar("A")
 
 
 def processor_of(ports: Ports, scope: Scope) -> Processor:
@@ -16,8 +18,8 @@ def processor_of(ports: Ports, scope: Scope) -> Processor:
         raise NoProcessor(scope.mode) from None
 
 
-async def ask(question: Awaitable[Verdict]) -> Verdict | None:
-    """Return the verdict, or None when no answer came and nothing is known."""
+async def ask(question: Awaitable[A]) -> A | None:
+    """Return the answer of a network or a bank, or None when none came and nothing is known."""
     try:
         return await question
     except NoAnswer:

@@ -27,7 +27,7 @@ ENDPOINT = "POST /v1/charges"
 
 DECISIVE = (Outcome.CAPTURED, Outcome.DECLINED, Outcome.REVERSED)
 
-# More refunds than a charge can have: the smallest is a cent. Real charges have a handful.
+# Refunds shown with their charge, the newest. Real charges have a handful.
 MANY_REFUNDS = 10_000
 
 
@@ -45,8 +45,9 @@ async def create_charge(
     `body` is the decoded JSON of the public document. With a key the same request may be sent any number of times,
     at once and over several processes: one charge, one authorisation, one answer (contract, section 4).
     `request_id` is what the charge's event says of its request.
-    Raises `Invalid`, `NoProcessor`, `IdempotencyKeyReused`, `IdempotencyKeyInUse`, `Undone`; after the last,
-    and after an `Unknown` or `Unavailable` store, asking again is safe.
+    Raises `Invalid`, `NotFound` for a merchant who never applied, `NoProcessor`, `IdempotencyKeyReused`,
+    `IdempotencyKeyInUse`, `Contention` and `Undone`; after the last two, and after an `Unknown` or `Unavailable` store,
+    asking again is safe.
     """
     ticket = once.ticket(ports, scope, ENDPOINT, body, idempotency_key)
     turns = Turns(ports)
@@ -220,7 +221,11 @@ async def _newest(ports: Ports, charge: Charge) -> Charge:
 
 
 async def get_charge(ports: Ports, scope: Scope, id: str) -> tuple[Charge, Sequence[Refund]]:
-    """Return a charge with its refunds, newest first, both as of one moment; raises `NotFound`."""
+    """
+    Return a charge with its refunds, newest first, both as of one moment; raises `NotFound`.
+
+    Of more than 10,000 refunds these are the newest; `list_refunds` has all.
+    """
     charge = await own(ports, scope, Charge, id)
     turns = Turns(ports)
     while charge.refunds:

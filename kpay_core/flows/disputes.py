@@ -8,11 +8,11 @@ from kpay_core.domain.disputes import Dispute, DisputeListParams, Status
 from kpay_core.domain.events import Origin
 from kpay_core.domain.pages import Page, read_params
 from kpay_core.domain.scope import Scope
-from kpay_core.flows.asking import processor_of
+from kpay_core.flows.asking import ask, processor_of
 from kpay_core.flows.durably import Turns, commit
 from kpay_core.flows.reading import list_page, own
 from kpay_core.flows.recording import record
-from kpay_core.ports import NoAnswer, Ports
+from kpay_core.ports import Ports
 
 
 async def update_dispute(
@@ -59,9 +59,8 @@ async def _hand_in(ports: Ports, dispute: Dispute) -> Dispute:
     """Hand the evidence in, and note that; without an answer it stays on its way."""
     text = dispute.evidence.uncategorized_text
     assert text is not None, "submitted evidence says something"
-    try:
-        taken = await processor_of(ports, dispute.scope).dispute(dispute=dispute.case, evidence=text)
-    except NoAnswer:
+    taken = await ask(processor_of(ports, dispute.scope).dispute(dispute=dispute.case, evidence=text))
+    if taken is None:
         return dispute
     handed_in = disputes.hand_in(dispute, taken=taken)
     await _record(ports, dispute, handed_in, Origin())

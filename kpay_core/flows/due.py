@@ -6,26 +6,19 @@ from datetime import datetime, timedelta
 import msgspec
 
 from kpay_core.commit import Record
-from kpay_core.domain.charges import Charge
-from kpay_core.domain.disputes import Dispute
 from kpay_core.domain.lanes import Lane
-from kpay_core.domain.notices import Notice
-from kpay_core.domain.payouts import Payout, Settlement
-from kpay_core.domain.refunds import Refund
+from kpay_core.domain.payouts import Settlement
+from kpay_core.flows.asking import ask
 from kpay_core.flows.delivering import deliver_to, endpoints_due
 from kpay_core.flows.notices import collect
 from kpay_core.flows.payouts import mature, settle
-from kpay_core.flows.sweep import sweep
+from kpay_core.flows.sweep import WATCHED, sweep
 from kpay_core.ports import Couriers, Ports
 from kpay_core.query import Query
 
 # By which field of which record one can tell when somebody has to do something.
 DUE: tuple[tuple[type[Record], str], ...] = (
-    (Charge, "look_at"),
-    (Refund, "look_at"),
-    (Dispute, "look_at"),
-    (Notice, "look_at"),
-    (Payout, "look_at"),
+    *((kind, "look_at") for kind, *_ in WATCHED),
     (Settlement, "due_at"),
 )
 DUE_TO_DELIVER: tuple[tuple[type[Record], str], ...] = ((Lane, "due_at"),)
@@ -84,11 +77,17 @@ async def next_due(ports: Ports, *, delivering: bool) -> datetime | None:
     Not when funds mature: that they have shows only in the next payout, and whoever makes it lets them mature first.
     """
     now = ports.clock.now()
-    moments: list[datetime | None] = [(await collect(ports)).next_at]
+    moments: list[datetime | None] = [await _next_news(ports)]
     for kind, field in (*DUE, *(DUE_TO_DELIVER if delivering else ())):
         found = await ports.store.find(Query(kind=kind, where=((field, ">", now),), order=field, limit=1))
         moments += [getattr(record, field) for record in found]
     return min((moment for moment in moments if moment is not None and moment > now), default=None)
+
+
+async def _next_news(ports: Ports) -> datetime | None:
+    """Ask the networks when they will have news; one that does not answer is asked again when something else is due."""
+    mails = [await ask(processor.mail(limit=0)) for processor in ports.processors.values()]
+    return min((mail.next_at for mail in mails if mail and mail.next_at), default=None)
 
 
 async def pass_time(

@@ -15,11 +15,12 @@ from kpay_core.domain.names import prefixed
 from kpay_core.domain.pages import Page, PageParams, read_params
 from kpay_core.domain.payouts import Payout, Place, Run, Settlement
 from kpay_core.domain.scope import Scope
+from kpay_core.flows.asking import ask
 from kpay_core.flows.booking import PAGE, book_of, turn_sheet
 from kpay_core.flows.durably import Turns, commit
 from kpay_core.flows.reading import list_page, own
 from kpay_core.flows.recording import record
-from kpay_core.ports import NoAnswer, Ports
+from kpay_core.ports import Ports
 from kpay_core.query import Condition, Query
 
 # Charges whose funds mature in one round, and in one commit: few enough that a refund in between costs little.
@@ -225,12 +226,9 @@ async def _send(ports: Ports, payout: Payout) -> BankVerdict | None:
     rail = ports.rails.get(payout.scope.mode)
     if rail is None:
         return None
-    try:
-        return await rail.send(
-            reference=payout.id, amount=payout.amount, currency=payout.currency, account=payout.account
-        )
-    except NoAnswer:
-        return None
+    return await ask(
+        rail.send(reference=payout.id, amount=payout.amount, currency=payout.currency, account=payout.account)
+    )
 
 
 async def _note(ports: Ports, payout: Payout, verdict: BankVerdict) -> Payout:

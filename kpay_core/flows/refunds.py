@@ -37,7 +37,7 @@ async def create_refund(
 
     Never more than the charge in sum, under any concurrency: each refund first sets its amount aside on the charge.
     Raises `Invalid`, `NotFound` for an unknown charge, `NoProcessor`, `IdempotencyKeyReused`,
-    `IdempotencyKeyInUse`, `Contention`.
+    `IdempotencyKeyInUse`, `Contention` and `Undone`; after the last two asking again is safe.
     """
     ticket = once.ticket(ports, scope, ENDPOINT, body, idempotency_key)
     turns = Turns(ports)

@@ -62,7 +62,7 @@ def audit(context: click.Context, no_journal: bool, as_json: bool) -> None:
 
 async def run(*, journal: bool) -> tuple[Report, bool]:
     """Audit the database of the settings; tell also whether it was held against the sandbox's journal."""
-    settings = read_settings()
+    settings = read_settings(test_clock=True)
     if settings.database_file is not None and not settings.database_file.exists():
         raise compose.Unreachable(f"There is no database {settings.database_file}.")
     await compose.check_migrated(settings)

@@ -119,7 +119,7 @@ def serve(host: str | None, port: int | None, local_webhooks: bool) -> None:
 @local_option
 def worker(host: str | None, metrics_port: int | None, local_webhooks: bool) -> None:
     """
-    What goes on without a request: events are delivered, unfinished charges and refunds resolved.
+    What goes on without a request: events are delivered, what is unfinished resolved, funds settled.
 
     Any number may run. With KPAY_BROKER_URL they learn of new events through Redis or RabbitMQ; without it, and while
     the broker is away, they look once a second.

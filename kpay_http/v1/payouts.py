@@ -1,13 +1,11 @@
-"""/v1/payouts and /v1/balance"""
+"""/v1/payouts"""
 
 from litestar import Response, get
 
 from kpay_core.domain.pages import PageParams
 from kpay_core.domain.payout_views import (
-    BalanceView,
     PayoutView,
     PayoutWithLines,
-    view_balance,
     view_payout_with_lines,
     view_payouts,
 )
@@ -43,17 +41,4 @@ async def get_payout(request: AnyRequest) -> Response[bytes]:
     return show(view_payout_with_lines(*await call.kpay.get_payout(call.scope, call.id)))
 
 
-@get(
-    "/v1/balance",
-    opt=Operation(
-        id="getBalance",
-        summary="Tell what you have: pending, available, reserved and in transit.",
-        answers={200: BalanceView},
-    ).opt,
-)
-async def get_balance(request: AnyRequest) -> Response[bytes]:
-    call = await admit(request)
-    return show(view_balance(await call.kpay.get_balance(call.scope), call.scope))
-
-
-ROUTES = (list_payouts, get_payout, get_balance)
+ROUTES = (list_payouts, get_payout)

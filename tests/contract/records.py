@@ -21,7 +21,7 @@ from kpay_core.domain.merchants import Merchant
 from kpay_core.domain.news import NewsKind
 from kpay_core.domain.notices import Notice
 from kpay_core.domain.payouts import Payout, Settlement
-from kpay_core.domain.places import Address
+from kpay_core.domain.postal import Address
 from kpay_core.domain.posts import Failure
 from kpay_core.domain.refunds import Refund
 from kpay_core.domain.scope import Scope

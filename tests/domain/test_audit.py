@@ -16,7 +16,7 @@ from kpay_core.domain.disputes import Dispute
 from kpay_core.domain.laws import Case, Parts, Source
 from kpay_core.domain.ledger import POSTINGS, Account, Balance, Book, Kind, Sheet, Transfer
 from kpay_core.domain.payouts import MAX_LINES, Payout, Settlement
-from kpay_core.domain.places import Address
+from kpay_core.domain.postal import Address
 from kpay_core.domain.refunds import Refund
 from tests.docs.pages import PAGES
 

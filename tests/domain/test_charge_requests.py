@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from kpay_adapters.testing import CHARGE
 from kpay_core.domain.charges import NewCharge, read_new_charge
 from kpay_core.domain.errors import Invalid
-from kpay_core.domain.places import STATES
+from kpay_core.domain.postal import STATES
 from tests.domain.samples import NOW
 
 LEFT_OUT: Any = object()

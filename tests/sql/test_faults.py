@@ -117,7 +117,10 @@ async def test_a_connection_killed_in_the_middle_of_a_commit_leaves_it_unknown(
         async with other.transaction():
             await other.execute("SELECT * FROM merchants WHERE id = $1 FOR UPDATE", merchant.id)
             commit = asyncio.create_task(store.commit(second))
-            waiting = "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND application_name = 'kpay'"
+            waiting = (
+                "SELECT pid FROM pg_stat_activity"
+                " WHERE wait_event_type = 'Lock' AND datname = current_database()"
+            )
             while not (pid := await other.fetchval(waiting)):
                 await asyncio.sleep(0.01)
                 await other.execute("SELECT pg_stat_clear_snapshot()")
@@ -200,7 +203,7 @@ async def test_a_server_that_hangs_is_given_up(
 async def test_a_lock_that_is_held_too_long_leaves_nothing_written(
     postgres_database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(engines.POSTGRES_SETTINGS, "statement_timeout", "200")
+    monkeypatch.setitem(engines.POSTGRES_SETTINGS, "statement_timeout", "1000")
     async with SqlStore(postgres_database, TABLES) as store, connected(postgres_database) as other:
         merchant = a_merchant()
         await store.commit(merchant)

@@ -17,7 +17,7 @@ from kpay_core.domain.events import EVENT_TYPES
 from kpay_core.domain.lanes import Claim
 from kpay_core.domain.ledger import Account, Kind
 from kpay_core.domain.news import NewsKind
-from kpay_core.domain.places import Address
+from kpay_core.domain.postal import Address
 from kpay_core.domain.posts import Failure
 from kpay_core.query import Condition, Query
 from tests.contract.records import (

@@ -44,6 +44,9 @@ class Scripted:
     def held(self, id: str, version: int) -> tuple[str, int]:
         return id, version
 
+    def count(self, table: Table) -> Question:
+        raise NotImplementedError
+
     async def write(self, parts: Sequence[Part]) -> bool:
         self.batches.append(list(parts))
         await self.gate.wait()
