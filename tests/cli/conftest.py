@@ -20,6 +20,7 @@ def postgres(tmp_path: Path, fresh_postgres: Callable[[], str]) -> Iterator[Inst
         yield installation
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+# What the commands do is the same on both. The second is for the long proofs, since every one starts processes.
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.heavy)])
 def installation(request: pytest.FixtureRequest) -> Installation:
     return request.getfixturevalue(request.param)

@@ -90,6 +90,20 @@ def test_what_the_sandbox_has_no_record_of_is_found(sqlite: Installation) -> Non
     assert sqlite.command("audit", "--no-journal").exit_code == 0
 
 
+def test_where_time_was_turned_an_audit_lives_in_the_time_of_the_sandbox(sqlite: Installation) -> None:
+    server = sqlite.migrate().serve(KPAY_TEST_CLOCK="1")
+    merchant = sqlite.merchant()
+    sqlite.command("merchants", "update", merchant["id"], "--bank-account", "000111111116")
+    headers = {"Authorization": f"Bearer {merchant['keys']['test']['secret']}"}
+    with httpx.Client(base_url=server.url, headers=headers) as client:
+        assert client.post("/v1/charges", json=CHARGE).status_code == 201
+        assert client.post("/v1/test_clock", json={"advance_seconds": 5 * 86_400}).status_code == 200
+        statuses = {payout["status"] for payout in client.get("/v1/payouts").json()["data"]}
+        assert "failed" in statuses
+    done = sqlite.command("audit")
+    assert done.exit_code == 0, done.output
+
+
 def test_an_audit_that_cannot_be_done_ends_with_2(sqlite: Installation) -> None:
     away = f"postgresql://nobody@127.0.0.1:{free_port()}/nothing"
     for settings in ({}, {"KPAY_DATABASE_URL": away}, {"KPAY_DATABASE_URL": "nonsense"}):

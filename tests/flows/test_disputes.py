@@ -213,8 +213,9 @@ def another(world: World, network: ScriptedNetwork, seed: int) -> World:
     return other
 
 
-def test_of_two_who_submit_in_every_order_one_is_heard() -> None:
-    for choose in every_choice(9):
+@pytest.mark.parametrize("depth", [7, pytest.param(9, marks=pytest.mark.heavy)])
+def test_of_two_who_submit_in_every_order_one_is_heard(depth: int) -> None:
+    for choose in every_choice(depth):
         world, network, dispute = run(disputed(clock=ExactClock()))
         work = [
             another(world, network, seed).kpay.update_dispute(
@@ -232,8 +233,9 @@ def test_of_two_who_submit_in_every_order_one_is_heard() -> None:
 
 
 @pytest.mark.parametrize("kind", [NewsKind.DISPUTE_WON, NewsKind.DISPUTE_LOST])
-def test_a_submission_and_the_verdict_in_every_order_end_with_the_verdict(kind: NewsKind) -> None:
-    for choose in every_choice(9):
+@pytest.mark.parametrize("depth", [7, pytest.param(9, marks=pytest.mark.heavy)])
+def test_a_submission_and_the_verdict_in_every_order_end_with_the_verdict(kind: NewsKind, depth: int) -> None:
+    for choose in every_choice(depth):
         world, network, dispute = run(disputed(clock=ExactClock()))
         one, other = another(world, network, 7), another(world, network, 8)
         answers = drive_anyhow(

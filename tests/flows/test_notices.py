@@ -606,10 +606,11 @@ STORIES: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("story", STORIES)
-def test_two_takers_in_every_order_keep_both_and_apply_each_once(story: str) -> None:
+@pytest.mark.parametrize("depth", [7, pytest.param(9, marks=pytest.mark.heavy)])
+def test_two_takers_in_every_order_keep_both_and_apply_each_once(story: str, depth: int) -> None:
     traits, tell = STORIES[story]
     orders = 0
-    for choose in every_choice(9):
+    for choose in every_choice(depth):
         world, _ = run(scripted(clock=ExactClock()))
         charge = run(a_charge(world, number=DECLINED if "declined" in traits else GOOD))
         refund = None
@@ -639,8 +640,11 @@ def test_two_takers_in_every_order_keep_both_and_apply_each_once(story: str) -> 
 
 
 @pytest.mark.parametrize("kind", [WON, LOST_IT])
-def test_the_beginning_and_the_end_of_a_dispute_in_every_order_are_both_applied(kind: NewsKind) -> None:
-    for choose in every_choice(10):
+@pytest.mark.parametrize("depth", [8, pytest.param(10, marks=pytest.mark.heavy)])
+def test_the_beginning_and_the_end_of_a_dispute_in_every_order_are_both_applied(
+    kind: NewsKind, depth: int
+) -> None:
+    for choose in every_choice(depth):
         world, _ = run(scripted(clock=ExactClock()))
         charge = run(a_charge(world))
         one, other = taker(world, 7)[0], taker(world, 8)[0]
@@ -657,8 +661,9 @@ def test_the_beginning_and_the_end_of_a_dispute_in_every_order_are_both_applied(
         run(check_told(world))
 
 
-def test_a_dispute_and_a_refund_in_every_order_agree_on_what_is_left() -> None:
-    for choose in every_choice(9):
+@pytest.mark.parametrize("depth", [7, pytest.param(9, marks=pytest.mark.heavy)])
+def test_a_dispute_and_a_refund_in_every_order_agree_on_what_is_left(depth: int) -> None:
+    for choose in every_choice(depth):
         world, _ = run(scripted(clock=ExactClock()))
         charge = run(a_charge(world, amount=1000))
         one, other = taker(world, 7)[0], taker(world, 8)[0]
@@ -674,8 +679,9 @@ def test_a_dispute_and_a_refund_in_every_order_agree_on_what_is_left() -> None:
         assert charge.amount_refunded in (0, 700)
 
 
-def test_two_sweepers_in_every_order_send_a_stray_back_once() -> None:
-    for choose in every_choice(9):
+@pytest.mark.parametrize("depth", [7, pytest.param(9, marks=pytest.mark.heavy)])
+def test_two_sweepers_in_every_order_send_a_stray_back_once(depth: int) -> None:
+    for choose in every_choice(depth):
         world, network = run(scripted(clock=ExactClock()))
         charge = run(a_charge(world, number=DECLINED))
         network.tell(news(CAPTURED, charge.id, 4999))
@@ -688,8 +694,9 @@ def test_two_sweepers_in_every_order_send_a_stray_back_once() -> None:
         run(check_told(world))
 
 
-def test_a_notice_that_is_told_again_while_it_is_looked_at_loses_neither() -> None:
-    for choose in every_choice(9):
+@pytest.mark.parametrize("depth", [7, pytest.param(9, marks=pytest.mark.heavy)])
+def test_a_notice_that_is_told_again_while_it_is_looked_at_loses_neither(depth: int) -> None:
+    for choose in every_choice(depth):
         world, _ = run(scripted(clock=ExactClock()))
         charge = run(a_charge(world, number=LOST))
         told = news(OPENED, charge.id, 4999)
@@ -706,9 +713,10 @@ def test_a_notice_that_is_told_again_while_it_is_looked_at_loses_neither() -> No
         run(check_told(world))
 
 
-def test_a_look_that_is_overtaken_on_the_charge_is_finished_all_the_same() -> None:
+@pytest.mark.parametrize("depth", [8, pytest.param(10, marks=pytest.mark.heavy)])
+def test_a_look_that_is_overtaken_on_the_charge_is_finished_all_the_same(depth: int) -> None:
     """The next one might be an hour away."""
-    for choose in every_choice(10):
+    for choose in every_choice(depth):
         world, _ = run(scripted(clock=ExactClock()))
         charge = run(a_charge(world, number=LOST))
         run(world.kpay.take_news("test", news(OPENED, charge.id, 1000)))

@@ -27,7 +27,7 @@ from tests.sql.processes import hold_until_closed
 
 pytestmark = pytest.mark.anyio
 
-ROUNDS = 300
+ROUNDS = 100
 
 
 async def notes_under(store: SqlStore, book: Merchant) -> Counter[int]:

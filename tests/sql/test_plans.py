@@ -48,7 +48,8 @@ from tests.contract.records import (
 )
 from tests.contract.stores import sqlite_url
 
-pytestmark = pytest.mark.anyio
+# Filling the tables takes half a minute.
+pytestmark = [pytest.mark.anyio, pytest.mark.heavy]
 
 OWN: tuple[Condition, ...] = (("merchant", "=", "mer_1"), ("livemode", "=", False))
 
