@@ -30,7 +30,8 @@ from tests.journals import JOURNAL_METADATA
 
 pytestmark = pytest.mark.anyio
 
-ROUNDS = max(int(os.environ.get("KPAY_FAULT_ROUNDS", "0")), 200)
+# Ten for each round of faults: 200, or a sample of them.
+ROUNDS = 10 * int(os.environ.get("KPAY_FAULT_ROUNDS", "20"))
 
 # A round of settling takes a few times as long.
 LONGEST_LIFE_SECONDS = 0.06
