@@ -196,6 +196,8 @@ def sheet(scope: Mapping[str, str], number: int) -> str:
         "number": number,
         "totals": f"'{msgspec.json.encode(totals).decode()}'",
         "transfers": charges * len(KINDS),
+        "lines": charges * 2,
+        "net": charges * (AMOUNT - FEE),
     }
     return f"INSERT INTO sheets ({', '.join(columns)}) VALUES ({', '.join(map(str, columns.values()))})"
 

@@ -56,8 +56,9 @@ class Stretch(msgspec.Struct, frozen=True):
 
 
 def sheets_carry_all_before(sheet: Sheet, tally: Tally) -> Differences:
-    """The totals of a sheet are the sums of all transfers of its book up to its end."""
+    """The totals of a sheet are the sums of all transfers of its book up to its end, and of those that are lines."""
     found = compare("transfers", tally.transfers, sheet.transfers)
+    found += compare("lines", tally.lines, sheet.lines) + compare("net", tally.net, sheet.net)
     for account in Account:
         found += compare(f"total of {account}", tally.totals[account], sheet.totals.get(account, 0))
     return found

@@ -38,6 +38,7 @@ from typing import Literal
 from zlib import crc32
 
 import msgspec
+from msgspec.structs import replace
 
 from kpay_core.commit import Record, bump
 from kpay_core.domain.scope import Scope
@@ -183,7 +184,11 @@ Totals = Mapping[Account, int]
 
 
 class Sheet(Record, frozen=True, kw_only=True):
-    """The totals of a book up to the end of a sheet that was turned: cents by account, and how many transfers."""
+    """
+    The totals of a book up to the end of a sheet that was turned.
+
+    Cents by account, and how many transfers there are; how many of them are lines of payouts, and what these come to.
+    """
 
     version: int = 1
     merchant: str
@@ -191,6 +196,8 @@ class Sheet(Record, frozen=True, kw_only=True):
     number: int
     totals: dict[Account, int]
     transfers: int
+    lines: int
+    net: int
 
 
 class Balance(msgspec.Struct, frozen=True, kw_only=True):
@@ -278,16 +285,31 @@ def sheet_id(book: str, number: int) -> str:
     return f"{book}/{number:010}"
 
 
-def carry_forward(book: Book, number: int, before: Sheet | None, totals: Totals, transfers: int) -> Sheet:
-    """Close the totals of a sheet that was turned, given those before it, with itself added up."""
+def next_sheet(book: Book, before: Sheet | None) -> Sheet:
+    """Begin the totals of the sheet after `before`, the first where there is none, with what is carried forward."""
+    number = before.number + 1 if before else 1
     assert number < book.sheet, "an open sheet has no totals yet"
     return Sheet(
         id=sheet_id(book.id, number),
         merchant=book.merchant,
         livemode=book.livemode,
         number=number,
-        totals=dict(totals),
-        transfers=transfers + (before.transfers if before else 0),
+        totals=add_up(before.totals if before else {}, ()),
+        transfers=before.transfers if before else 0,
+        lines=before.lines if before else 0,
+        net=before.net if before else 0,
+    )
+
+
+def carry_forward(sheet: Sheet, transfers: Sequence[Transfer]) -> Sheet:
+    """Add transfers of a sheet to its totals."""
+    lines = [transfer for transfer in transfers if transfer.kind in LINES]
+    return replace(
+        sheet,
+        totals=add_up(sheet.totals, transfers),
+        transfers=sheet.transfers + len(transfers),
+        lines=sheet.lines + len(lines),
+        net=sheet.net + net(lines),
     )
 
 
@@ -299,6 +321,16 @@ def balance(totals: Totals) -> Balance:
         reserved=totals.get(Account.REFUNDS_IN_FLIGHT, 0) + totals.get(Account.DISPUTE_RESERVE, 0),
         in_transit=totals.get(Account.PAYOUTS_IN_TRANSIT, 0),
     )
+
+
+def lines_since(sheet: Sheet, before: Sheet | None) -> int:
+    """Return how many lines there are between the ends of two sheets; None is the beginning of the book."""
+    return sheet.lines - (before.lines if before else 0)
+
+
+def net_since(sheet: Sheet, before: Sheet | None) -> int:
+    """Return what the lines between the ends of two sheets come to, in cents."""
+    return sheet.net - (before.net if before else 0)
 
 
 def line_amount(transfer: Transfer) -> int:

@@ -12,6 +12,7 @@ A settlement stands for how far a merchant's book is paid out: at a place in it,
 payout lists the lines between the place before and the place after it, so that no line is in two payouts.
 """
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -20,7 +21,7 @@ import msgspec
 from kpay_core.commit import Record, bump
 from kpay_core.domain import ledger
 from kpay_core.domain.banking import BankOutcome, BankVerdict
-from kpay_core.domain.ledger import Transfer
+from kpay_core.domain.ledger import Sheet, Transfer
 from kpay_core.domain.looks import OVERDUE
 from kpay_core.domain.machine import step
 from kpay_core.domain.money import DEFAULT_CURRENCY
@@ -159,6 +160,27 @@ def read_place(place: Place) -> tuple[int, str]:
 def room(settlement: Settlement) -> int:
     """Return how many lines the next payout may have, beside the one that says what was carried forward."""
     return MAX_LINES - 1 if settlement.carried else MAX_LINES
+
+
+def add_lines(run: Run, lines: Sequence[Transfer], *, room: int) -> Run:
+    """Add the lines that follow a run."""
+    return Run(
+        lines=run.lines + len(lines),
+        net=run.net + ledger.net(lines),
+        upto=place_of(lines[-1]) if lines else run.upto,
+        full=run.lines + len(lines) == room,
+    )
+
+
+def add_sheets(run: Run, after: Sheet | None, upto: Sheet, *, last: Transfer | None, room: int) -> Run:
+    """Add all lines of the sheets after one and up to another, by their totals; `last` is the last of these lines."""
+    lines = run.lines + ledger.lines_since(upto, after)
+    return Run(
+        lines=lines,
+        net=run.net + ledger.net_since(upto, after),
+        upto=place_of(last) if last else run.upto,
+        full=lines == room,
+    )
 
 
 def settle(

@@ -67,15 +67,11 @@ async def carry_forward(ports: Ports, book: Book) -> None:
     Safe for anybody at any time: a turned sheet never changes, so all who add it up write the same.
     """
     before = await _last_sheet(ports, book.scope)
-    for number in range(before.number + 1 if before else 1, book.sheet):
-        totals, count, last = dict(before.totals if before else {}), 0, ""
-        while True:
-            page = await _transfers(ports, book.scope, sheet=number, after=last)
-            totals, count = ledger.add_up(totals, page), count + len(page)
-            if len(page) < PAGE:
-                break
-            last = page[-1].id
-        sheet = ledger.carry_forward(book, number, before, totals, count)
+    while (before.number if before else 0) + 1 < book.sheet:
+        sheet, last, page = ledger.next_sheet(book, before), "", None
+        while page is None or len(page) == PAGE:
+            page = await _transfers(ports, book.scope, sheet=sheet.number, after=last)
+            sheet, last = ledger.carry_forward(sheet, page), page[-1].id if page else last
         with suppress(Conflict):
             await commit(ports, sheet)
         before = sheet

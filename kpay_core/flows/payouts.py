@@ -9,14 +9,14 @@ from kpay_core.domain import charges, happenings, ledger, looks, payouts, postin
 from kpay_core.domain.banking import BankVerdict
 from kpay_core.domain.charges import Charge
 from kpay_core.domain.errors import KpayError
-from kpay_core.domain.ledger import LINES, Book, Transfer
+from kpay_core.domain.ledger import LINES, Book, Sheet, Transfer
 from kpay_core.domain.merchants import Merchant
 from kpay_core.domain.names import prefixed
 from kpay_core.domain.pages import Page, PageParams, read_params
 from kpay_core.domain.payouts import Payout, Place, Run, Settlement
 from kpay_core.domain.scope import Scope
 from kpay_core.flows.asking import ask
-from kpay_core.flows.booking import PAGE, book_of, turn_sheet
+from kpay_core.flows.booking import PAGE, book_of, carry_forward, turn_sheet
 from kpay_core.flows.durably import Turns, commit
 from kpay_core.flows.reading import list_page, own
 from kpay_core.flows.recording import record
@@ -29,6 +29,9 @@ MATURING_UNIT = 50
 
 # Merchants settled with in one round.
 SETTLING_ROUND = 100
+
+# Sheets read at a time: as many as the longest payout takes, where sheets are of their usual length.
+MANY_SHEETS = 50
 
 LINE_KINDS = tuple(LINES)
 
@@ -166,18 +169,60 @@ async def _pay_out(ports: Ports, settlement: Settlement, book: Book) -> int:
 
 
 async def _read_run(ports: Ports, settlement: Settlement, book: Book) -> Run:
-    """Add up the lines that follow the settlement on turned sheets, as many as a payout may have."""
-    room = payouts.room(settlement)
-    lines, net, upto = 0, 0, settlement.place
-    while lines < room:
-        wanted = min(PAGE, room - lines)
-        page = await lines_after(ports, settlement.scope, upto, before_sheet=book.sheet, limit=wanted)
-        lines, net = lines + len(page), net + ledger.net(page)
-        if page:
-            upto = payouts.place_of(page[-1])
+    """
+    Add up the lines that follow the settlement on turned sheets, as many as a payout may have.
+
+    Whole sheets by their totals, what is left of the first and the beginning of the last line by line.
+    """
+    await carry_forward(ports, book)
+    scope, room = settlement.scope, payouts.room(settlement)
+    begun, _ = payouts.read_place(settlement.place)
+    run = Run(lines=0, net=0, upto=settlement.place, full=False)
+    run = await _add_lines(ports, scope, run, room=room, before_sheet=begun + 1)
+    passed = await ports.store.get(Sheet, ledger.sheet_id(book.id, begun))
+    while not run.full:
+        ahead = await _sheets_after(ports, scope, passed.number if passed else 0)
+        fitting = [sheet for sheet in ahead if run.lines + ledger.lines_since(sheet, passed) <= room]
+        if fitting:
+            last = await _last_line(ports, scope, passed, fitting[-1])
+            run = payouts.add_sheets(run, passed, fitting[-1], last=last, room=room)
+            passed = fitting[-1]
+        if len(fitting) < len(ahead):
+            return await _add_lines(ports, scope, run, room=room, before_sheet=book.sheet)
+        if len(ahead) < MANY_SHEETS:
+            break
+    return run
+
+
+async def _add_lines(ports: Ports, scope: Scope, run: Run, *, room: int, before_sheet: int) -> Run:
+    """Add the lines that follow a run before a sheet, one by one, up to the room there is."""
+    while not run.full:
+        wanted = min(PAGE, room - run.lines)
+        page = await lines_after(ports, scope, run.upto, before_sheet=before_sheet, limit=wanted)
+        run = payouts.add_lines(run, page, room=room)
         if len(page) < wanted:
-            return Run(lines=lines, net=net, upto=upto, full=False)
-    return Run(lines=lines, net=net, upto=upto, full=True)
+            break
+    return run
+
+
+async def _sheets_after(ports: Ports, scope: Scope, number: int) -> Sequence[Sheet]:
+    where: tuple[Condition, ...] = (*scope.conditions, ("number", ">", number))
+    return await ports.store.find(Query(kind=Sheet, where=where, order="number", limit=MANY_SHEETS))
+
+
+async def _last_line(ports: Ports, scope: Scope, after: Sheet | None, upto: Sheet) -> Transfer | None:
+    """Return the last line of the sheets after one and up to another; None where they have no line."""
+    if not ledger.lines_since(upto, after):
+        return None
+    between: tuple[Condition, ...] = (
+        ("sheet", ">", after.number if after else 0),
+        ("sheet", "<=", upto.number),
+        ("kind", "in", LINE_KINDS),
+    )
+    (last,) = await ports.store.find(
+        Query(kind=Transfer, where=(*scope.conditions, *between), order="sheet", descending=True, limit=1)
+    )
+    return last
 
 
 async def lines_after(

@@ -149,6 +149,8 @@ def a_sheet(book: Book, number: int = 1, **changes: Any) -> Sheet:
         "number": number,
         "totals": {Account.PROCESSOR_RECEIVABLE: -4999, Account.PENDING: 4999},
         "transfers": 1,
+        "lines": 0,
+        "net": 0,
     }
     return Sheet(**fields | changes)
 

@@ -287,10 +287,14 @@ def tally(*transfers: Transfer) -> Tally:
 
 def test_sheets_carry_all_before_and_follow_each_other() -> None:
     totals = {Account.PROCESSOR_RECEIVABLE: -5, Account.PENDING: 5}
-    sheet = Sheet(id="s", **WHOSE, number=2, totals=totals, transfers=1)
+    sheet = Sheet(id="s", **WHOSE, number=2, totals=totals, transfers=1, lines=0, net=0)
     before = tally(moved(Kind.CHARGE, 5))
     assert book_laws.sheets_carry_all_before(sheet, before) == ()
     assert book_laws.sheets_carry_all_before(replace(sheet, transfers=2), before) == (("transfers", 1, 2),)
+    assert book_laws.sheets_carry_all_before(replace(sheet, lines=1, net=5), before) == (
+        ("lines", 0, 1),
+        ("net", 0, 5),
+    )
     off = replace(sheet, totals={**totals, Account.PENDING: 6})
     assert book_laws.sheets_carry_all_before(off, before) == (("total of pending", 5, 6),)
     assert book_laws.sheets_follow_each_other(sheet, 1) == ()

@@ -93,11 +93,16 @@ def test_lines_come_to_what_they_add_to_the_available_funds(moved: list[tuple[Ki
 
 def test_totals_are_carried_from_sheet_to_sheet() -> None:
     book = ledger.turn(ledger.turn(BOOK))
-    first_totals = ledger.add_up({}, [transfer(Kind.CHARGE, 500)])
-    first = ledger.carry_forward(book, 1, None, first_totals, 1)
-    second = ledger.carry_forward(book, 2, first, ledger.add_up(first.totals, [transfer(Kind.FEE, 45)]), 1)
-    assert ledger.balance(second.totals).pending == 455
-    assert (second.number, second.transfers) == (2, 2)
+    first = ledger.carry_forward(ledger.next_sheet(book, None), [transfer(Kind.CHARGE, 500)])
+    second = ledger.next_sheet(book, first)
+    for moved in (transfer(Kind.FEE, 45), transfer(Kind.REFUND, 30), transfer(Kind.REFUND_PAID, 30)):
+        second = ledger.carry_forward(second, [moved])
+    assert ledger.balance(second.totals) == ledger.Balance(
+        pending=455, available=-30, reserved=0, in_transit=0
+    )
+    assert (second.number, second.transfers, second.lines, second.net) == (2, 4, 1, -30)
+    assert (ledger.lines_since(second, first), ledger.net_since(second, first)) == (1, -30)
+    assert (ledger.lines_since(second, None), ledger.net_since(second, None)) == (1, -30)
     assert first.id < second.id
 
 

@@ -110,6 +110,8 @@ def check_sheets(book: Book, sheets: Sequence[Sheet], written: Sequence[Transfer
         upto = [transfer for transfer in written if transfer.sheet <= sheet.number]
         assert sheet.transfers == len(upto)
         assert dict(sheet.totals) == ledger.add_up({}, upto)
+        lines = [transfer for transfer in upto if transfer.kind in LINES]
+        assert (sheet.lines, sheet.net) == (len(lines), ledger.net(lines))
 
 
 async def check_payouts(world: World, scope: Scope, written: Sequence[Transfer]) -> None:

@@ -10,7 +10,7 @@ from kpay_core.commit import Conflict
 from kpay_core.domain import payouts
 from kpay_core.domain.charges import Charge
 from kpay_core.domain.events import Event
-from kpay_core.domain.ledger import Account, Balance, Entry, Kind, Sheet, Transfer
+from kpay_core.domain.ledger import Account, Balance, Entry, Kind, Sheet, Transfer, line_amount
 from kpay_core.domain.payouts import Payout, Settlement, Status
 from kpay_core.flows import booking
 from kpay_core.ports import NoAnswer
@@ -169,6 +169,31 @@ async def test_more_lines_than_a_payout_may_list_make_several(monkeypatch: pytes
     assert [(payout.lines, payout.amount) for payout in made] == [(4, 1882), (4, 1882), (2, 941)]
     listed = [line.id for payout in made for line in (await world.kpay.get_payout(world.scope, payout.id))[1]]
     assert len(listed) == len(set(listed)) == 10
+
+
+@pytest.mark.parametrize("most", [3, 4, 7, 10, 1000])
+@pytest.mark.parametrize("transfers", [1, 3, 8])
+async def test_whole_sheets_are_added_up_as_their_lines_would_be(
+    most: int, transfers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(payouts, "MAX_LINES", most)
+    monkeypatch.setattr("kpay_core.domain.ledger.SHEET_TRANSFERS", transfers)
+    monkeypatch.setattr("kpay_core.flows.payouts.MANY_SHEETS", 2)
+    monkeypatch.setattr("kpay_core.flows.payouts.PAGE", 3)
+    world = await World().open()
+    for number in range(11):
+        charge = (await world.charge(AT_ONCE, amount=1000 + number)).value["id"]
+        if number % 3 == 0:
+            await world.refund(str(charge), amount=100)
+    await until(world, day(2))
+    made = await world.all(Payout)
+    assert [payout.lines for payout in made[:-1]] == [most] * (len(made) - 1)
+    for payout in made:
+        _, lines = await world.kpay.get_payout(world.scope, payout.id)
+        assert payout.amount == sum(line_amount(line) for line in lines) + payout.carried
+        assert payout.upto == payouts.place_of(lines[-1])
+    assert sum(payout.lines for payout in made) == 26
+    assert (await balance(world)).available == 0
 
 
 async def test_many_lines_that_come_to_nothing_are_one_line_of_the_next(

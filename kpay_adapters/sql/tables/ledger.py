@@ -45,8 +45,10 @@ SHEETS = Table(
     Column("number", INTEGER, nullable=False),
     Column("totals", DOCUMENT, nullable=False),
     Column("transfers", INTEGER, nullable=False),
+    Column("lines", INTEGER, nullable=False),
+    Column("net", INTEGER, nullable=False),
     check("number", "number >= 1"),
-    check("transfers", "transfers >= 0"),
+    check("lines", "lines BETWEEN 0 AND transfers"),
     # The last sheet of a book is found by it, too.
     UniqueConstraint("merchant", "livemode", "number"),
 )

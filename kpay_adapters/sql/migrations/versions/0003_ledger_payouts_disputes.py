@@ -254,13 +254,15 @@ def create_tables() -> None:
         sa.Column("number", INTEGER, nullable=False),
         sa.Column("totals", DOCUMENT, nullable=False),
         sa.Column("transfers", INTEGER, nullable=False),
+        sa.Column("lines", INTEGER, nullable=False),
+        sa.Column("net", INTEGER, nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("sheets_pkey")),
         sa.UniqueConstraint(
             "merchant", "livemode", "number", name=op.f("sheets_merchant_livemode_number_key")
         ),
         check("sheets_version_check", "version >= 1"),
         check("sheets_number_check", "number >= 1"),
-        check("sheets_transfers_check", "transfers >= 0"),
+        check("sheets_lines_check", "lines BETWEEN 0 AND transfers"),
         sa.ForeignKeyConstraint(["merchant"], ["merchants.id"], name=op.f("sheets_merchant_fkey")),
     )
     append_only(
