@@ -1,6 +1,7 @@
 """Settling: funds mature, and what has matured is paid out once a day, through a bank that may not answer."""
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 import msgspec
 
@@ -184,7 +185,7 @@ async def _read_run(ports: Ports, settlement: Settlement, book: Book) -> Run:
         ahead = await _sheets_after(ports, scope, passed.number if passed else 0)
         fitting = [sheet for sheet in ahead if run.lines + ledger.lines_since(sheet, passed) <= room]
         if fitting:
-            last = await _last_line(ports, scope, passed, fitting[-1])
+            last = await _last_line(ports, scope, passed, fitting)
             run = payouts.add_sheets(run, passed, fitting[-1], last=last, room=room)
             passed = fitting[-1]
         if len(fitting) < len(ahead):
@@ -210,19 +211,19 @@ async def _sheets_after(ports: Ports, scope: Scope, number: int) -> Sequence[She
     return await ports.store.find(Query(kind=Sheet, where=where, order="number", limit=MANY_SHEETS))
 
 
-async def _last_line(ports: Ports, scope: Scope, after: Sheet | None, upto: Sheet) -> Transfer | None:
-    """Return the last line of the sheets after one and up to another; None where they have no line."""
-    if not ledger.lines_since(upto, after):
-        return None
-    between: tuple[Condition, ...] = (
-        ("sheet", ">", after.number if after else 0),
-        ("sheet", "<=", upto.number),
-        ("kind", "in", LINE_KINDS),
-    )
-    (last,) = await ports.store.find(
-        Query(kind=Transfer, where=(*scope.conditions, *between), order="sheet", descending=True, limit=1)
-    )
-    return last
+async def _last_line(
+    ports: Ports, scope: Scope, passed: Sheet | None, sheets: Sequence[Sheet]
+) -> Transfer | None:
+    """Return the last line of sheets that follow one; None where they have no line."""
+    for before, sheet in reversed([*pairwise([passed, *sheets])]):
+        assert sheet is not None, "only the first may be the beginning of the book"
+        if ledger.lines_since(sheet, before):
+            where: tuple[Condition, ...] = (("sheet", "=", sheet.number), ("kind", "in", LINE_KINDS))
+            (last,) = await ports.store.find(
+                Query(kind=Transfer, where=(*scope.conditions, *where), descending=True, limit=1)
+            )
+            return last
+    return None
 
 
 async def lines_after(

@@ -222,7 +222,9 @@ def test_metadata_comes_back_with_the_same_types_and_values() -> None:
 
 @given(
     st.dictionaries(
-        st.text(PLAIN, min_size=1, max_size=40), st.text(PLAIN, max_size=500) | st.integers() | st.booleans()
+        st.text(PLAIN, min_size=1, max_size=40),
+        st.text(PLAIN, max_size=500) | st.integers() | st.booleans(),
+        max_size=50,
     )
 )
 def test_any_metadata_within_the_rules_is_kept_as_it_is(metadata: dict[str, object]) -> None:
