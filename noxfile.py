@@ -113,7 +113,7 @@ def dev(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """The code keeps its promises: every test but the long proofs, in under two minutes."""
+    """The code keeps its promises: every test but the long proofs, within about four minutes on two cores."""
     # As many at once as there are cores; the tests of one file stay together, and share their servers.
     check(session, "pytest", "-m", "not heavy", "-n", "auto", "--dist", "loadfile", *session.posargs)
 

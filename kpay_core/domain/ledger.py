@@ -164,8 +164,8 @@ class Book(Record, frozen=True, kw_only=True):
     """
     Where a merchant's transfers in one mode are written: which sheet is open, and what a charge costs.
 
-    Every commit with transfers holds it. Turning a sheet and changing the terms write it, so that nothing is written
-    on a sheet that was turned or by terms that have ended.
+    Every commit with transfers holds it, and turning a sheet writes it, so that nothing is written on a sheet that was
+    turned. New terms are for charges that are opened from then on.
     """
 
     version: int = 1

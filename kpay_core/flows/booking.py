@@ -49,13 +49,16 @@ async def turn_sheet(ports: Ports, scope: Scope) -> Book:
 
     Whoever else turns it at the same moment has done it for both. Raises `CommitFailed` and `Contention`.
     """
-    before = (await book_of(ports, scope)).sheet
-    turns = Turns(ports)
-    while (book := await book_of(ports, scope)).sheet == before:
+    book = await book_of(ports, scope)
+    before, turns = book.sheet, Turns(ports)
+    while book.sheet == before:
+        turned = ledger.turn(book)
         try:
-            await commit(ports, ledger.turn(book))
+            await commit(ports, turned)
+            book = turned
         except Conflict:
             await turns.wait()
+            book = await book_of(ports, scope)
     await carry_forward(ports, book)
     return book
 
@@ -93,8 +96,8 @@ async def get_balance(ports: Ports, scope: Scope) -> Balance:
     """
     Return what a merchant has in one mode: all transfers as of one moment, added up.
 
-    The totals that were carried forward stand for most of them. Raises `NotFound` for a merchant who never applied,
-    and `Contention` where transfers come faster than they can be added up.
+    The totals that were carried forward stand for most of them. Raises `Contention` where transfers come faster than
+    they can be added up.
     """
     turns = Turns(ports)
     while True:

@@ -3,13 +3,13 @@
 import asyncio
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import click
 import msgspec
 
-from kpay_core.commit import Record
+from kpay_core.commit import Record, Unavailable
 from kpay_core.domain.audit import Disagreement, Report
 from kpay_core.domain.charges import Charge
 from kpay_core.domain.disputes import Dispute
@@ -81,12 +81,14 @@ async def run(*, journal: bool) -> tuple[Report, bool]:
 async def progress(
     count: Callable[[type[Record]], Awaitable[int]], *, witnessed: bool
 ) -> AsyncGenerator[Callable[[int], None]]:
-    """Show on a terminal how much is read of what there is."""
-    if not sys.stderr.isatty():
+    """Show on a terminal how much is read of what there is; nothing where counting that takes too long."""
+    total = None
+    if sys.stderr.isatty():
+        with suppress(Unavailable):
+            total = sum([await count(kind) for kind in (*READ, *(WITNESSED if witnessed else ()))])
+    if total is None:
         yield lambda _: None
         return
-    read = READ + (WITNESSED if witnessed else ())
-    total = sum([await count(kind) for kind in read])
     with click.progressbar(length=total, label="Auditing", file=sys.stderr) as bar:
         yield bar.update
 

@@ -2,12 +2,18 @@
 
 import json
 import sqlite3
+import sys
 from contextlib import closing
+from io import StringIO
 from typing import Any
 
 import httpx
+import pytest
 
 from kpay_adapters.testing import CHARGE
+from kpay_core.commit import Record, Unavailable
+from kpay_core.domain.ledger import Transfer
+from kpay_http.cli.audit import progress
 from tests.backends import execute
 from tests.servers import Installation, free_port
 
@@ -102,6 +108,43 @@ def test_where_time_was_turned_an_audit_lives_in_the_time_of_the_sandbox(sqlite:
         assert "failed" in statuses
     done = sqlite.command("audit")
     assert done.exit_code == 0, done.output
+
+
+class Terminal(StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.anyio
+async def test_a_terminal_is_shown_how_much_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+
+    async def count(kind: type[Record]) -> int:
+        return 100 if kind is Transfer else 0
+
+    async with progress(count, witnessed=True) as tell:
+        tell(50)
+        tell(150)
+    assert "25%" in terminal.getvalue()
+    assert "100%" in terminal.getvalue()
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("seen", [True, False])
+async def test_where_nobody_looks_or_counting_takes_too_long_nothing_is_shown(
+    seen: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terminal = Terminal() if seen else StringIO()
+    monkeypatch.setattr(sys, "stderr", terminal)
+
+    async def count(_: type[Record]) -> int:
+        assert seen, "nobody looks, so nothing is counted"
+        raise Unavailable("the database took too long")
+
+    async with progress(count, witnessed=False) as tell:
+        tell(1)
+    assert terminal.getvalue() == ""
 
 
 def test_an_audit_that_cannot_be_done_ends_with_2(sqlite: Installation) -> None:

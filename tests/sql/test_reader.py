@@ -54,6 +54,12 @@ async def test_look_ups_that_wait_together_are_asked_together(logged: Any) -> No
     assert len(asked) == 2
 
 
+async def test_records_are_counted(store: SqlStore) -> None:
+    before = await store.count(Merchant)
+    await store.commit(a_merchant(), a_merchant())
+    assert await store.count(Merchant) == before + 2
+
+
 async def test_a_question_has_a_limit(logged: Any) -> None:
     store, asked, _ = logged
     merchants = [a_merchant() for _ in range(500)]
