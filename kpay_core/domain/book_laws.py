@@ -5,13 +5,14 @@ They judge totals and stretches of lines; who reads the book adds them up, trans
 """
 
 from collections import Counter
+from collections.abc import Callable, Sequence
 
 import msgspec
 
 from kpay_core.domain import charges, disputes, ledger, payouts, refunds
 from kpay_core.domain.charges import Charge
 from kpay_core.domain.disputes import Dispute
-from kpay_core.domain.laws import Difference, Differences, Source, compare
+from kpay_core.domain.laws import Broken, Difference, Differences, Source, compare
 from kpay_core.domain.ledger import LINES, Account, Balance, Book, Sheet, Transfer
 from kpay_core.domain.payouts import FIRST_PLACE, Payout, Place, Settlement
 from kpay_core.domain.refunds import Refund
@@ -221,3 +222,68 @@ def balances_follow_from_the_objects(held: Holdings) -> Differences:
         + compare("reserved", expected.reserved, found.reserved)
         + compare("in_transit", expected.in_transit, found.in_transit)
     )
+
+
+class BookCase(msgspec.Struct):
+    """All that there is of one book, each in the order of its names; payouts in the order of their lines."""
+
+    book: Book
+    settlement: Settlement
+    transfers: Sequence[Transfer] = ()
+    sheets: Sequence[Sheet] = ()
+    payouts: Sequence[Payout] = ()
+
+
+class _Walk:
+    """A walk through the transfers of a book, from the first to the last."""
+
+    def __init__(self, case: BookCase) -> None:
+        self.ahead = sorted(case.transfers, key=lambda each: (each.sheet, each.id), reverse=True)
+        self.tally = Tally()
+
+    def to(self, place: Place) -> Stretch:
+        """Go on to a place, and return the lines that were passed."""
+        end = payouts.read_place(place)
+        return self._pass_while(lambda transfer: (transfer.sheet, transfer.id) <= end)
+
+    def to_end_of(self, sheet: int) -> Stretch:
+        """Go on to the end of a sheet."""
+        return self._pass_while(lambda transfer: transfer.sheet <= sheet)
+
+    def _pass_while(self, is_before: Callable[[Transfer], bool]) -> Stretch:
+        tally = self.tally
+        lines, net = tally.lines, tally.net
+        while self.ahead and is_before(self.ahead[-1]):
+            tally.add(self.ahead.pop())
+        return Stretch(tally.lines - lines, tally.net - net, tally.place)
+
+
+def judge_book(case: BookCase) -> Sequence[Broken]:
+    """Hold a book, its sheets, its payouts and its settlement against every law of books, as of one moment."""
+    last = max([case.book.sheet, *(each.sheet for each in case.transfers)])
+    found = [Broken(nothing_is_past_the_open_sheet.__name__, each) for each in nothing_is_past_the_open_sheet(case.book, last)]
+    return [*found, *_judge_sheets(case), *_judge_payouts(case)]
+
+
+def _judge_sheets(case: BookCase) -> Sequence[Broken]:
+    walk, before, found = _Walk(case), 0, list[Broken]()
+    for sheet in case.sheets:
+        found += [Broken(sheets_follow_each_other.__name__, each) for each in sheets_follow_each_other(sheet, before)]
+        before = sheet.number
+        walk.to_end_of(sheet.number)
+        found += [Broken(sheets_carry_all_before.__name__, each) for each in sheets_carry_all_before(sheet, walk.tally)]
+    return found
+
+
+def _judge_payouts(case: BookCase) -> Sequence[Broken]:
+    walk, upto, found = _Walk(case), FIRST_PLACE, list[Broken]()
+    for payout in case.payouts:
+        skipped = walk.to(payout.after)
+        begins = payouts_begin_where_the_last_ended
+        found += [Broken(begins.__name__, each) for each in begins(payout, upto, skipped)]
+        sums = payouts_are_the_sum_of_their_lines
+        found += [Broken(sums.__name__, each) for each in sums(payout, walk.to(payout.upto))]
+        upto = payout.upto
+    stands = settlements_stand_where_the_last_payout_ended
+    skipped = walk.to(case.settlement.place)
+    return [*found, *(Broken(stands.__name__, each) for each in stands(case.settlement, upto, skipped))]

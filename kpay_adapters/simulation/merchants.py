@@ -1,0 +1,166 @@
+"""
+The merchants of a run: what they ask, what they are told, and what they may rely on from then on.
+
+They know the public document and nothing else. What they find otherwise than it says is broken, whatever the books say.
+"""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from kpay_core import Scope
+from kpay_core.commit import CommitFailed
+from kpay_core.domain import signing
+from kpay_core.domain.charges import Charge
+from kpay_core.domain.charges import Status as ChargeStatus
+from kpay_core.domain.endpoints import ROTATION
+from kpay_core.domain.errors import IdempotencyKeyReused, Invalid, KpayError, NotFound
+from kpay_core.domain.idempotency import Answer, Outcome
+from kpay_core.domain.laws import Broken, Difference
+from kpay_core.domain.posts import Post
+from kpay_core.domain.refunds import Refund
+from kpay_core.domain.refunds import Status as RefundStatus
+
+# As far as the clocks of two of our processes may be apart, where none of them is wrong.
+SKEW = timedelta(seconds=5)
+
+# What a request may be refused with, and still be as if it had never been sent.
+REFUSED = (Invalid, NotFound, IdempotencyKeyReused)
+
+
+class Request(msgspec.Struct):
+    """
+    A charge or a refund that somebody wants, for as long as he goes on asking for it.
+
+    `number` is in its description or its notes, so that whatever comes of it can be told from all else. `answer` is
+    the last final one that was heard, and `heard_at` when; `was_first` says that one of them was no replay, and
+    `accepted` that an outcome was promised.
+    """
+
+    number: int
+    scope: Scope
+    key: str | None
+    kind: type[Charge | Refund]
+    body: dict[str, Any]
+    asked_at: datetime
+    answer: Answer | None = None
+    heard_at: datetime | None = None
+    was_first: bool = False
+    accepted: bool = False
+    failed: bool = False
+    unheard: bool = False
+
+    @property
+    def name(self) -> str:
+        """What its objects carry."""
+        return f"request {self.number}"
+
+
+class Hook(msgspec.Struct):
+    """
+    A server that a merchant has registered, with the secrets that it verifies by, and since when each may be old.
+
+    `rotations` are those that were begun, `rotating` those that have not ended, and perhaps never will.
+    """
+
+    url: str
+    scope: Scope
+    endpoint: str | None = None
+    rotations: int = 0
+    rotating: int = 0
+    secrets: list[tuple[str, datetime | None]] = msgspec.field(default_factory=list[tuple[str, datetime | None]])
+
+
+class Merchants:
+    """All of them, and what they know. `broken` is told of what is otherwise than they may expect."""
+
+    def __init__(self, broken: Callable[[Broken], None]) -> None:
+        self.broken = broken
+        self.requests: list[Request] = []
+        self.by_key: dict[tuple[Scope, str], Request] = {}
+        self.hooks: list[Hook] = []
+
+    def ask(self, request: Request) -> Request:
+        """Note what is asked for. One with a key that was used before stands beside the first, under its key."""
+        self.requests.append(request)
+        if request.key is not None:
+            self.by_key[request.scope, request.key] = request
+        return request
+
+    def hear(self, request: Request, answer: Answer, *, now: datetime, in_time: bool) -> None:
+        """Take an answer; `in_time` says that no clock has shown a time at which the key may be forgotten."""
+        if answer.outcome is Outcome.ACCEPTED:
+            request.accepted = True
+            return
+        before = request.answer
+        if before is not None and answer.body != before.body and in_time:
+            self.broken(_otherwise("one_answer_for_a_key", request, before.body, answer.body))
+        if before is not None and not answer.replayed and request.was_first and in_time:
+            self.broken(_otherwise("replays_say_so", request, "replayed", "anew"))
+        request.was_first = request.was_first or not answer.replayed
+        request.answer, request.heard_at = answer, now
+
+    def fail(self, request: Request, error: BaseException) -> None:
+        """Take an error. One that is safe to repeat has done nothing, as far as its sender can tell."""
+        if isinstance(error, CommitFailed | KpayError) and not isinstance(error, REFUSED):
+            request.failed = True
+
+    def receive(self, post: Post, *, now: datetime) -> None:
+        """Verify a post as the public document says, by every secret that is in force."""
+        hook = next(hook for hook in self.hooks if hook.url == post.url)
+        header = post.headers[signing.HEADER]
+        for secret, replaced_at in hook.secrets:
+            if replaced_at is not None and now >= replaced_at + ROTATION - SKEW:
+                continue
+            try:
+                signing.verify(post.body, header, secret, now=now)
+            except signing.SignatureError as error:
+                self.broken(
+                    Broken("posts_are_signed_by_every_secret_in_force", Difference(post.url, "signed", str(error)))
+                )
+
+    def check_answers(self, charges: Sequence[Charge], refunds: Sequence[Refund]) -> None:
+        """Hold what was told against what has become of it, once nothing is on its way any more."""
+        made: dict[str, list[Charge | Refund]] = {}
+        for each in (*charges, *refunds):
+            made.setdefault((each.description if isinstance(each, Charge) else each.notes) or "", []).append(each)
+        by_id = {each.id: each for each in (*charges, *refunds)}
+        for request in self.requests:
+            self._check_effects(request, made.get(request.name, []))
+            if request.answer is not None:
+                self._check_answer(request, by_id)
+
+    def _check_effects(self, request: Request, made: Sequence[Charge | Refund]) -> None:
+        stands = [each for each in made if _stands(each)]
+        if request.key is None and len(stands) > 1:
+            self.broken(_otherwise("one_effect_for_a_request", request, 1, len(stands)))
+        if request.key is None and request.failed and not request.unheard and stands:
+            self.broken(_otherwise("an_error_leaves_no_effect", request, 0, stands[0].id))
+
+    def _check_answer(self, request: Request, by_id: dict[str, Charge | Refund]) -> None:
+        assert request.answer is not None
+        told = request.answer.value
+        if request.answer.outcome is Outcome.DECLINED:
+            details: Any = told["error"]
+            charge = by_id.get(details["details"]["charge"])
+            if not isinstance(charge, Charge) or charge.status is not ChargeStatus.FAILED:
+                self.broken(_otherwise("answers_are_true", request, "a failed charge", str(charge)))
+            return
+        made = by_id.get(str(told["id"]))
+        if made is None or made.amount != told["amount"] or made.scope != request.scope:
+            self.broken(_otherwise("answers_are_true", request, "what was told", str(made)))
+        elif isinstance(made, Charge) and made.status is not ChargeStatus.SUCCEEDED:
+            self.broken(_otherwise("acknowledged_charges_stand", request, "succeeded", made.status.value))
+
+
+def _stands(made: Charge | Refund) -> bool:
+    """Tell whether money moved, and stays where it went."""
+    if isinstance(made, Charge):
+        return made.status is ChargeStatus.SUCCEEDED
+    return made.status is RefundStatus.SUCCEEDED
+
+
+def _otherwise(law: str, request: Request, expected: int | str, found: int | str) -> Broken:
+    return Broken(law, Difference(request.name, expected, found))
