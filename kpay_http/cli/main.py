@@ -8,7 +8,7 @@ import click
 from kpay_core.commit import CommitFailed
 from kpay_core.domain.errors import Invalid, KpayError
 from kpay_core.ports import CannotUnseal
-from kpay_http.cli import audit, events, keys, listen, merchants, running
+from kpay_http.cli import audit, events, keys, listen, merchants, running, simulate
 from kpay_http.compose import NotMigrated, Unreachable
 from kpay_http.settings import BadSetting
 
@@ -63,7 +63,11 @@ def commands() -> None:
     """
 
 
-for command in (*running.COMMANDS, merchants.merchants, keys.keys, events.events, listen.listen, audit.audit):
+for command in (
+    *running.COMMANDS,
+    *(merchants.merchants, keys.keys, events.events, listen.listen),
+    *(audit.audit, simulate.simulate_command),
+):
     commands.add_command(command)
 
 
