@@ -47,7 +47,7 @@ def charge(world: World, kpay: Kpay, process: int) -> None:
 def refund(world: World, kpay: Kpay, process: int) -> None:
     """Ask for a refund of a charge that the merchant was told of, or of another's."""
     draws = world.draws
-    made = list(world.watch.all(Charge))
+    made = list(world.index.all(Charge))
     if not made:
         return
     of = draws.one_of(made)
@@ -68,7 +68,13 @@ def retry(world: World, kpay: Kpay, process: int) -> None:
 
 
 def _ask(
-    world: World, kpay: Kpay, process: int, kind: type[Any], scope: Scope, key: str | None, body: dict[str, Any]
+    world: World,
+    kpay: Kpay,
+    process: int,
+    kind: type[Any],
+    scope: Scope,
+    key: str | None,
+    body: dict[str, Any],
 ) -> None:
     """Ask for something new, or for the same again where the key was used before."""
     merchants = world.merchants
@@ -120,7 +126,9 @@ def _check_refused(world: World, request: Request, result: Any) -> None:
     if not isinstance(result, Answer):
         return
     if request.answer is not None and world.keeps_time and world.latest < request.asked_at + LIFE:
-        world.merchants.broken(Broken("another_body_is_refused", Difference(request.name, "refused", "answered")))
+        world.merchants.broken(
+            Broken("another_body_is_refused", Difference(request.name, "refused", "answered"))
+        )
     # The key is another's now, as far as its merchant can tell.
     request.unheard = True
 
@@ -146,7 +154,7 @@ async def _lists(world: World, kpay: Kpay, scope: Scope) -> None:
                 world.merchants.broken(_crossed(each.id))
 
 
-async def _one(world: World, kpay: Kpay, scope: Scope, id: str, get: Callable[..., Any], own: Scope) -> None:
+async def _get(world: World, scope: Scope, id: str, *, get: Callable[..., Any], own: Scope) -> None:
     try:
         await get(scope, id)
     except NotFound:
@@ -166,7 +174,15 @@ def _read_lists(world: World, kpay: Kpay, scope: Scope) -> tuple[str, Any]:
 
 
 def _read_balance(world: World, kpay: Kpay, scope: Scope) -> tuple[str, Any]:
-    return "the balance", kpay.get_balance(scope)
+    return "the balance", _check_balance(world, kpay, scope)
+
+
+async def _check_balance(world: World, kpay: Kpay, scope: Scope) -> None:
+    balance = await kpay.get_balance(scope)
+    if min(balance.pending, balance.reserved, balance.in_transit) < 0:
+        world.merchants.broken(
+            Broken("balances_are_of_money", Difference("balance", "0 or more", str(balance)))
+        )
 
 
 def _read_one(world: World, kpay: Kpay, scope: Scope) -> tuple[str, Any]:
@@ -176,11 +192,11 @@ def _read_one(world: World, kpay: Kpay, scope: Scope) -> tuple[str, Any]:
         (Dispute, kpay.get_dispute),
     )
     kind, get = world.draws.one_of(gets)
-    found = list(world.watch.all(kind))
+    found = list(world.index.all(kind))
     if not found:
         return _read_balance(world, kpay, scope)
     one = world.draws.one_of(found)
-    return f"{kind.__name__.lower()} {one.id}", _one(world, kpay, scope, one.id, get, one.scope)
+    return f"{kind.__name__.lower()} {one.id}", _get(world, scope, one.id, get=get, own=one.scope)
 
 
 READS: tuple[Callable[[World, Kpay, Scope], tuple[str, Any]], ...] = (_read_one, _read_lists, _read_balance)
@@ -188,7 +204,7 @@ READS: tuple[Callable[[World, Kpay, Scope], tuple[str, Any]], ...] = (_read_one,
 
 def evidence(world: World, kpay: Kpay, process: int) -> None:
     """Answer a dispute, or save a draft of an answer."""
-    opened = list(world.watch.all(Dispute))
+    opened = list(world.index.all(Dispute))
     if not opened:
         return
     dispute = world.draws.one_of(opened)

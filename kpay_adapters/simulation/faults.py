@@ -113,7 +113,9 @@ def draw_swarm(chance: random.Random, faults: Collection[Fault], *, kinds: Kinds
         )
         for call, its in ENDS.items()
     }
-    steps = [usual * chance.choice(EXAGGERATED) * (fault is None or fault in present) for usual, fault in kinds]
+    steps = [
+        usual * chance.choice(EXAGGERATED) * (fault is None or fault in present) for usual, fault in kinds
+    ]
     return Swarm(
         ends=ends,
         steps=Weights.of(steps),

@@ -142,9 +142,7 @@ class GatedNetwork:
     async def authorise(self, *, reference: str, amount: int, currency: str, card: Card) -> Verdict:
         return await ask(
             "authorise",
-            lambda: self._network.authorise(
-                reference=reference, amount=amount, currency=currency, card=card
-            ),
+            lambda: self._network.authorise(reference=reference, amount=amount, currency=currency, card=card),
             self._later,
         )
 
@@ -183,8 +181,6 @@ class GatedBank:
     async def send(self, *, reference: str, amount: int, currency: str, account: str) -> BankVerdict:
         return await ask(
             "send",
-            lambda: self._bank.send(
-                reference=reference, amount=amount, currency=currency, account=account
-            ),
+            lambda: self._bank.send(reference=reference, amount=amount, currency=currency, account=account),
             self._later,
         )

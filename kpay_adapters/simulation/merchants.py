@@ -70,7 +70,9 @@ class Hook(msgspec.Struct):
     endpoint: str | None = None
     rotations: int = 0
     rotating: int = 0
-    secrets: list[tuple[str, datetime | None]] = msgspec.field(default_factory=list[tuple[str, datetime | None]])
+    secrets: list[tuple[str, datetime | None]] = msgspec.field(
+        default_factory=list[tuple[str, datetime | None]]
+    )
 
 
 class Merchants:
@@ -118,14 +120,19 @@ class Merchants:
                 signing.verify(post.body, header, secret, now=now)
             except signing.SignatureError as error:
                 self.broken(
-                    Broken("posts_are_signed_by_every_secret_in_force", Difference(post.url, "signed", str(error)))
+                    Broken(
+                        "posts_are_signed_by_every_secret_in_force",
+                        Difference(post.url, "signed", str(error)),
+                    )
                 )
 
     def check_answers(self, charges: Sequence[Charge], refunds: Sequence[Refund]) -> None:
         """Hold what was told against what has become of it, once nothing is on its way any more."""
         made: dict[str, list[Charge | Refund]] = {}
         for each in (*charges, *refunds):
-            made.setdefault((each.description if isinstance(each, Charge) else each.notes) or "", []).append(each)
+            made.setdefault((each.description if isinstance(each, Charge) else each.notes) or "", []).append(
+                each
+            )
         by_id = {each.id: each for each in (*charges, *refunds)}
         for request in self.requests:
             self._check_effects(request, made.get(request.name, []))

@@ -23,7 +23,7 @@ def repeat_or_lie(world: World) -> None:
 
 def repeat(world: World) -> None:
     """Tell again what was kept before: under its own name, or under another."""
-    kept = list(world.watch.all(Notice))
+    kept = list(world.index.all(Notice))
     if not kept:
         return
     notice = world.draws.one_of(kept)
@@ -50,7 +50,7 @@ def lie(world: World) -> None:
     """Tell what the network does not believe itself. Whoever is lied about is known, and not held against it."""
     draws = world.draws
     kind = draws.one_of(KINDS)
-    known = list(world.watch.all(Refund if kind in OF_REFUNDS else Charge))
+    known = list(world.index.all(Refund if kind in OF_REFUNDS else Charge))
     of = draws.one_of(known) if known and draws.below(4) else None
     reference = of.id if of else "unknown"
     case = f"case_{reference}" if kind in OF_DISPUTES else None

@@ -1,4 +1,4 @@
-"""The second part of a run: nothing goes wrong any more, and all that was begun comes to rest, as the network saw it."""
+"""The second part of a run: nothing goes wrong any more, and all that was begun comes to rest."""
 
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
@@ -64,15 +64,17 @@ def let_go_on(world: World) -> None:
 
 def on_its_way(world: World) -> Iterable[str]:
     """Name all that has no outcome yet."""
-    watch = world.watch
+    index = world.index
     for kind in UNFINISHED:
-        yield from (each.id for each in watch.all(kind) if not looks.is_settled(each))
+        yield from (each.id for each in index.all(kind) if not looks.is_settled(each))
     # What the network was made to say of a dispute that never was has no end.
-    disputes = (each for each in watch.all(Dispute) if each.case not in world.lied_about)
+    disputes = (each for each in index.all(Dispute) if each.case not in world.lied_about)
     yield from (dispute.id for dispute in disputes if laws.is_open(dispute))
-    yield from (charge.id for charge in watch.all(Charge) if charge.matures_at is not None)
-    yield from (delivery.id for delivery in watch.all(Delivery) if delivery.next_attempt_at is not None)
-    yield from (f"what {id} has" for id, accounts in watch.accounts.items() if accounts[Account.AVAILABLE] > 0)
+    yield from (charge.id for charge in index.all(Charge) if charge.matures_at is not None)
+    yield from (delivery.id for delivery in index.all(Delivery) if delivery.next_attempt_at is not None)
+    yield from (
+        f"what {id} has" for id, accounts in index.accounts.items() if accounts[Account.AVAILABLE] > 0
+    )
     for mode, desk in world.networks.items():
         yield from (news.id for news in desk.given)
         yield from (each.id for each in world.noted(mode, Announcement) if each.due_at is not None)
@@ -80,12 +82,12 @@ def on_its_way(world: World) -> Iterable[str]:
 
 def check_at_rest(world: World, *, audited: bool) -> None:
     """Hold the books against what the network, the bank and the merchants know; `audited` has the audit look, too."""
-    charges, refunds = list(world.watch.all(Charge)), list(world.watch.all(Refund))
+    charges, refunds = list(world.index.all(Charge)), list(world.index.all(Refund))
     for mode in world.networks:
         check_witness(world, mode)
         check_disputes(world, mode)
     check_keys(world)
-    for id, accounts in world.watch.accounts.items():
+    for id, accounts in world.index.accounts.items():
         check_balance(id, accounts)
     world.merchants.check_answers(charges, refunds)
     if audited:
@@ -96,15 +98,15 @@ def check_witness(world: World, mode: str) -> None:
     """Hold each object against what the network or the bank has under its name, both ways."""
     seen = {testimony.reference: testimony for testimony in testimonies(world, mode)}
     explained = {
-        notice.reference for notice in world.watch.all(Notice) if notice.status in UNEXPLAINED
+        notice.reference for notice in world.index.all(Notice) if notice.status in UNEXPLAINED
     } | world.lied_about
     law = laws.money_moved_as_witnessed
     for kind in (Charge, Refund, Payout):
-        for source in world.watch.all(kind):
+        for source in world.index.all(kind):
             testimony = seen.pop(source.id, None) if source.scope.mode == mode else None
             if source.scope.mode != mode or source.id in explained:
                 continue
-            case = world.watch.case(source)
+            case = world.index.case(source)
             case.is_witnessed, case.testimony = True, testimony
             for difference in law(case):
                 violate(Broken(law.__name__, difference))
@@ -126,19 +128,25 @@ def testimonies(world: World, mode: str) -> Iterable[Testimony]:
 
 def check_disputes(world: World, mode: str) -> None:
     """Each dispute ended as the network announced, and what was submitted in time got there."""
-    closed = {each.dispute: each for each in world.noted(mode, Announcement) if each.kind in CLOSED and each.told}
+    closed = {
+        each.dispute: each for each in world.noted(mode, Announcement) if each.kind in CLOSED and each.told
+    }
     cases = {case.id: case for case in world.noted(mode, Case)}
-    for dispute in world.watch.all(Dispute):
+    for dispute in world.index.all(Dispute):
         if dispute.scope.mode != mode or dispute.case not in cases or dispute.case in world.lied_about:
             continue
         announced = closed.pop(dispute.case, None)
         expected = None if announced is None else CLOSED[announced.kind]
         if expected != dispute.status.value:
-            violate(Broken("disputes_end_as_announced", Difference(dispute.id, expected, dispute.status.value)))
+            violate(
+                Broken("disputes_end_as_announced", Difference(dispute.id, expected, dispute.status.value))
+            )
         if cases[dispute.case].answered != (dispute.submitted_at is not None):
-            violate(Broken("evidence_gets_there", Difference(dispute.id, str(dispute.submitted_at), "not there")))
+            violate(
+                Broken("evidence_gets_there", Difference(dispute.id, str(dispute.submitted_at), "not there"))
+            )
     for case, announced in closed.items():
-        charge = world.watch.get(Charge, announced.reference)
+        charge = world.index.get(Charge, announced.reference)
         # That of a charge which was undone is kept as a notice.
         if charge is not None and charge.status is Status.SUCCEEDED and case not in world.lied_about:
             violate(Broken("disputes_are_known", Difference(str(case), "a dispute", None)))
@@ -146,7 +154,7 @@ def check_disputes(world: World, mode: str) -> None:
 
 def check_keys(world: World) -> None:
     """Each key has its one answer, or is free again."""
-    for key in world.watch.all(IdempotencyKey):
+    for key in world.index.all(IdempotencyKey):
         if key.state not in (State.ANSWERED, State.FREE):
             violate(Broken("every_key_is_answered", Difference(key.id, State.ANSWERED, key.state)))
 
@@ -163,5 +171,3 @@ def check_audit(report: Report, world: World) -> None:
     for found in report.disagreements:
         if found.law not in (laws.money_moved_as_witnessed.__name__, UNKNOWN_TO_US) or not world.lied_about:
             violate(Broken(found.law, Difference(f"{found.id}: {found.what}", found.expected, found.found)))
-
-

@@ -7,6 +7,7 @@ In the first part nothing wrong may happen at any moment; in the second everythi
 import time
 from collections.abc import Collection
 from datetime import timedelta
+from typing import cast
 
 import msgspec
 
@@ -16,6 +17,7 @@ from kpay_adapters.simulation.faults import EVERY_FAULT, Fault, Swarm, draw_swar
 from kpay_adapters.simulation.news import repeat_or_lie
 from kpay_adapters.simulation.rest import check_at_rest, come_to_rest
 from kpay_adapters.simulation.world import PROCESSES, Base, Violation, World, make_base
+from kpay_core.commit import Record
 
 STEPS = 60
 
@@ -23,7 +25,9 @@ STEPS = 60
 PASSING = (100, 1_000, 5_000, 31_000, 61_000, 121_000, 3_600_000, 43_200_000, 86_400_000)
 
 # As far as a clock may be wrong.
-JUMPS = tuple(timedelta(seconds=s) for s in (61, -0.5, -61, 3_600, -3_600, 86_400, -86_400, 172_800, -172_800))
+JUMPS = tuple(
+    timedelta(seconds=s) for s in (61, -0.5, -61, 3_600, -3_600, 86_400, -86_400, 172_800, -172_800)
+)
 SKEWS = tuple(timedelta(milliseconds=ms) for ms in (0, 1, -1, 250, -250, 2_000, -2_000))
 
 # Work that nobody takes further is not begun without end.
@@ -58,7 +62,9 @@ class Failure(msgspec.Struct, kw_only=True):
 class Runner:
     """Makes runs, one after the other, that all begin alike."""
 
-    def __init__(self, *, steps: int = STEPS, faults: Collection[Fault] = EVERY_FAULT, audit_every: int = 16) -> None:
+    def __init__(
+        self, *, steps: int = STEPS, faults: Collection[Fault] = EVERY_FAULT, audit_every: int = 16
+    ) -> None:
         self.steps = steps
         self.faults = faults
         self.audit_every = audit_every
@@ -76,7 +82,9 @@ class Runner:
     def _swarm(self, draws: Draws) -> Swarm:
         return draw_swarm(draws.random, self.faults, kinds=KINDS, actions=len(ACTIONS))
 
-    def _run(self, seed: int, draws: Draws, swarm: Swarm, *, story: list[str] | None = None) -> Failure | None:
+    def _run(
+        self, seed: int, draws: Draws, swarm: Swarm, *, story: list[str] | None = None
+    ) -> Failure | None:
         world = World(self._base, draws, swarm)
         world.story = story
         try:
@@ -128,7 +136,9 @@ def take_step(world: World) -> None:
     elif kind == SKEW:
         process = draws.below(PROCESSES)
         world.skews[process] = draws.one_of(SKEWS)
-        world.say(f"{world.step:3} the clock of process {process} is off by {world.skews[process].total_seconds()} s")
+        world.say(
+            f"{world.step:3} the clock of process {process} is off by {world.skews[process].total_seconds()} s"
+        )
         world.turn_clocks(timedelta(0))
     elif kind == NEWS:
         repeat_or_lie(world)
@@ -149,13 +159,13 @@ def go_on(world: World) -> bool:
 
 def _what(what: object) -> str:
     if isinstance(what, tuple):
-        return ", ".join(_name(record) for record in what)  # pyright: ignore[reportUnknownVariableType]
+        return ", ".join(map(_name, cast(tuple[Record, ...], what)))
     return what.__name__ if isinstance(what, type) else str(what)
 
 
-def _name(record: object) -> str:
+def _name(record: Record) -> str:
     status = getattr(record, "status", getattr(record, "state", None))
-    return f"{type(record).__name__} {getattr(record, 'id', '')}{f' ({status})' if status else ''}"
+    return f"{type(record).__name__} {record.id}{f' ({status})' if status else ''}"
 
 
 class Batch(msgspec.Struct, kw_only=True):
@@ -180,5 +190,3 @@ def run_seeds(runner: Runner, seeds: range, *, stop_at: int = 1) -> Batch:
                 break
     batch.seconds = time.process_time() - began
     return batch
-
-

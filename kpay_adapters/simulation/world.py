@@ -1,5 +1,5 @@
 """
-A world: two processes of ours on one store, merchants and their servers, a network and a bank with journals of their own.
+A world: two processes of ours on one store, merchants and their servers, a network and a bank with journals.
 
 Nothing in it moves by itself. The scheduler resumes whoever it likes, decides how each call ends, and turns the time.
 """
@@ -25,6 +25,7 @@ from kpay_adapters.simulation.gates import (
     WatchedStore,
     stop,
 )
+from kpay_adapters.simulation.index import Index
 from kpay_adapters.simulation.merchants import Merchants
 from kpay_adapters.simulation.watch import Watch
 from kpay_adapters.system import EPOCH, MILLISECOND, uuid7
@@ -118,10 +119,10 @@ NETWORK = -1
 
 
 class Base(msgspec.Struct, kw_only=True):
-    """What every run begins with: two merchants, approved, with what the store and the watch know of them."""
+    """What every run begins with: two merchants, approved, as the store and the index know them."""
 
     store: MemoryStore
-    watch: Watch
+    index: Index
     scopes: tuple[Scope, ...]
     keyring: SecretKeyring
 
@@ -141,7 +142,7 @@ def make_base() -> Base:
     for id in ids:
         finish(kpay.approve(id))
     scopes = (Scope(ids[0], False), Scope(ids[0], True), Scope(ids[1], False))
-    return Base(store=store, watch=watch, scopes=scopes, keyring=keyring)
+    return Base(store=store, index=watch.index, scopes=scopes, keyring=keyring)
 
 
 def finish(work: Work) -> Any:
@@ -177,7 +178,8 @@ class World:
         self.clocks = [SimulatedClock(START) for _ in range(PROCESSES)]
         self.clocks.append(PassingClock(START, self.pass_time))
         self.skews = [timedelta(0)] * (PROCESSES + 1)
-        self.watch = base.watch.copy(violate)
+        self.index = base.index.copy_records()
+        self.watch = Watch(violate, self.index)
         self.merchants = Merchants(violate)
         self.store = base.store.copy()
         self.journals: dict[str, MemoryStore] = {}
@@ -243,9 +245,7 @@ class World:
         except Violation:
             raise
         except Exception as error:
-            raise Violation(
-                Broken("what_has_healed_works", Difference(name, "done", repr(error)))
-            ) from error
+            raise Violation(Broken("what_has_healed_works", Difference(name, "done", repr(error)))) from error
 
     def courier(self) -> ScriptedCourier:
         """Make a courier to merchants' servers that are all well again."""

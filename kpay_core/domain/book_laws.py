@@ -261,17 +261,26 @@ class _Walk:
 def judge_book(case: BookCase) -> Sequence[Broken]:
     """Hold a book, its sheets, its payouts and its settlement against every law of books, as of one moment."""
     last = max([case.book.sheet, *(each.sheet for each in case.transfers)])
-    found = [Broken(nothing_is_past_the_open_sheet.__name__, each) for each in nothing_is_past_the_open_sheet(case.book, last)]
+    found = [
+        Broken(nothing_is_past_the_open_sheet.__name__, each)
+        for each in nothing_is_past_the_open_sheet(case.book, last)
+    ]
     return [*found, *_judge_sheets(case), *_judge_payouts(case)]
 
 
 def _judge_sheets(case: BookCase) -> Sequence[Broken]:
     walk, before, found = _Walk(case), 0, list[Broken]()
     for sheet in case.sheets:
-        found += [Broken(sheets_follow_each_other.__name__, each) for each in sheets_follow_each_other(sheet, before)]
+        found += [
+            Broken(sheets_follow_each_other.__name__, each)
+            for each in sheets_follow_each_other(sheet, before)
+        ]
         before = sheet.number
         walk.to_end_of(sheet.number)
-        found += [Broken(sheets_carry_all_before.__name__, each) for each in sheets_carry_all_before(sheet, walk.tally)]
+        found += [
+            Broken(sheets_carry_all_before.__name__, each)
+            for each in sheets_carry_all_before(sheet, walk.tally)
+        ]
     return found
 
 

@@ -5,7 +5,7 @@ Each is a function of the two, and returns what is other than it says.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 from kpay_core.commit import Record
 from kpay_core.domain import charges, deliveries, disputes, endpoints, notices, payouts, refunds
@@ -26,9 +26,28 @@ OF_A_MERCHANT = ("merchant", "livemode")
 
 # What is said once, when a record is made.
 FACTS: Mapping[type[Record], tuple[str, ...]] = {
-    Charge: (*OF_A_MERCHANT, "amount", "currency", "source", "billing_address", "description", "metadata", "fee")
-    + ("idempotency_key", "created_at"),
-    Refund: (*OF_A_MERCHANT, "charge", "amount", "currency", "reason", "notes", "idempotency_key", "created_at"),
+    Charge: (
+        *OF_A_MERCHANT,
+        "amount",
+        "currency",
+        "source",
+        "billing_address",
+        "description",
+        "metadata",
+        "fee",
+        "idempotency_key",
+        "created_at",
+    ),
+    Refund: (
+        *OF_A_MERCHANT,
+        "charge",
+        "amount",
+        "currency",
+        "reason",
+        "notes",
+        "idempotency_key",
+        "created_at",
+    ),
     Dispute: (*OF_A_MERCHANT, "charge", "case", "amount", "fee", "reason", "created_at"),
     Payout: (*OF_A_MERCHANT, "amount", "currency", "lines", "carried", "after", "upto", "created_at"),
     Delivery: (*OF_A_MERCHANT, "event", "event_type", "endpoint", "created_at"),
@@ -67,14 +86,14 @@ def facts_stay(before: Any, after: Any) -> Differences:
     """What a record said of whose it is, how much it is of and when it was made is said for ever."""
     return tuple(
         Difference(name, str(getattr(before, name)), str(getattr(after, name)))
-        for name in FACTS.get(type(after), ())
+        for name in FACTS.get(cast(type[Record], type(after)), ())
         if getattr(before, name) != getattr(after, name)
     )
 
 
 def outcomes_stay(before: Any, after: Any) -> Differences:
     """A charge, refund, dispute, payout, delivery or notice that has its outcome keeps it."""
-    outcomes = OUTCOMES.get(type(after))
+    outcomes = OUTCOMES.get(cast(type[Record], type(after)))
     if outcomes is None or before.status == after.status or before.status not in outcomes:
         return ()
     may_follow = outcomes[before.status]

@@ -51,9 +51,7 @@ def a_key_is_answered_when_its_subject_is_done(case: KeyCase) -> Differences:
     if subject is None:
         return ()
     undone, done = was_undone(subject), has_an_answer(subject)
-    expected = (
-        (State.FREE,) if undone else (State.ANSWERED,) if done else (State.WORKING, State.ACCEPTED)
-    )
+    expected = (State.FREE,) if undone else (State.ANSWERED,) if done else (State.WORKING, State.ACCEPTED)
     return () if key.state in expected else compare("state", expected[0], key.state)
 
 
@@ -123,5 +121,3 @@ def _book_of(key: IdempotencyKey) -> str:
 
 def _book(scope: Scope) -> str:
     return f"{scope.merchant}/{scope.mode}"
-
-

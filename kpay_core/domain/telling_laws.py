@@ -12,7 +12,16 @@ from typing import Any
 
 import msgspec
 
-from kpay_core.domain import charges, deliveries, dispute_views, disputes, payout_views, payouts, refunds, views
+from kpay_core.domain import (
+    charges,
+    deliveries,
+    dispute_views,
+    disputes,
+    payout_views,
+    payouts,
+    refunds,
+    views,
+)
 from kpay_core.domain.charges import Charge
 from kpay_core.domain.deliveries import Attempt, Delivery
 from kpay_core.domain.disputes import Dispute
@@ -195,7 +204,9 @@ def deliveries_arrive_or_are_given_up_for_a_reason(case: DeliveryCase) -> Differ
     return (
         compare("succeeded", str(arrived), str(delivery.status is deliveries.Status.SUCCEEDED))
         + compare(
-            "is due", str(delivery.status is deliveries.Status.PENDING), str(delivery.next_attempt_at is not None)
+            "is due",
+            str(delivery.status is deliveries.Status.PENDING),
+            str(delivery.next_attempt_at is not None),
         )
         + compare(
             "has a reason",
@@ -228,7 +239,11 @@ def pending_deliveries_are_found(case: DeliveryCase) -> Differences:
         return ()
     disabled = case.endpoint is not None and case.endpoint.status is EndpointStatus.DISABLED
     wanted = delivery.expires_at if disabled else delivery.next_attempt_at
-    return () if lane.due_at <= max(wanted, case.now) else (Difference("lane is due", str(wanted), str(lane.due_at)),)
+    return (
+        ()
+        if lane.due_at <= max(wanted, case.now)
+        else (Difference("lane is due", str(wanted), str(lane.due_at)),)
+    )
 
 
 DELIVERY_LAWS: tuple[DeliveryLaw, ...] = (

@@ -29,30 +29,25 @@ from kpay_http.cli.tools import as_json, print_json, say
 SEED_LIMIT = 10**9
 
 
-class FaultNames(click.ParamType):
-    """Names of faults with commas between them, or all, or none."""
-
-    name = "faults"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[Fault, ...]:
-        if not isinstance(value, str):
-            return value
-        if value == "all":
-            return EVERY_FAULT
-        try:
-            return tuple(Fault(name.strip()) for name in value.split(",") if value != "none")
-        except ValueError:
-            self.fail(f"all, none, or some of {', '.join(EVERY_FAULT)}", param, ctx)
+def read_faults(context: click.Context, parameter: click.Parameter, value: str) -> tuple[Fault, ...]:
+    """Read names of faults with commas between them, or all, or none."""
+    if value == "all":
+        return EVERY_FAULT
+    try:
+        return tuple(Fault(name.strip()) for name in value.split(",") if value != "none")
+    except ValueError:
+        names = ", ".join(EVERY_FAULT)
+        raise click.BadParameter(f"all, none, or some of {names}", ctx=context, param=parameter) from None
 
 
 @click.command("simulate")
 @click.option("--seeds", type=click.IntRange(1), default=1_000, show_default=True, help="How many runs.")
 @click.option("--seed", type=click.IntRange(0), help="The first seed.  [else a random one]")
-@click.option("--steps", type=click.IntRange(1, 100_000), default=STEPS, show_default=True, help="Steps of a run.")
 @click.option(
-    "--faults", type=FaultNames(), default="all", show_default=True, help="What may go wrong, with commas."
+    "--steps", type=click.IntRange(1, 100_000), default=STEPS, show_default=True, help="Steps of a run."
+)
+@click.option(
+    "--faults", callback=read_faults, default="all", show_default=True, help="What may go wrong, with commas."
 )
 @click.option("--jobs", type=click.IntRange(1), help="Processes at work.  [else one for each core]")
 @click.option("--history", help="Run these choices of --seed, as a failure prints them, and tell the story.")
@@ -101,7 +96,9 @@ def repeat(runner: Runner, campaign: Campaign, history: str) -> Result:
     try:
         choices = read_history(history)
     except ValueError:
-        raise click.BadParameter("numbers with dashes and points between them", param_hint="--history") from None
+        raise click.BadParameter(
+            "numbers with dashes and points between them", param_hint="--history"
+        ) from None
     return Result(runs=1, steps=len(choices), failure=runner.repeat(campaign.first_seed, choices))
 
 
