@@ -1,6 +1,6 @@
 """A store in memory: for embedders' tests, property tests and simulation. It is as strict as the SQL stores."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from functools import cache
 from typing import Any, TypeVar, cast
@@ -63,12 +63,12 @@ class MemoryStore:
 
     async def find(self, query: Query[R]) -> Sequence[R]:
         """Return the records that answer `query`; it looks at every record of the kind."""
-        found = list(self._kept.get(query.kind, {}).values())
+        found: Iterable[Kept] = self._kept.get(query.kind, {}).values()
         for condition in query.where:
-            if found:
-                found = _meeting(found, condition)
-        if len(found) > 1:
-            found.sort(key=_order_of(query.order), reverse=query.descending)
+            if not found:
+                return []
+            found = _meeting(found, condition)
+        found = sorted(found, key=_order_of(query.order), reverse=query.descending)
         return [_copy(kept) for kept in found[: query.limit]]
 
     async def commit(self, *records: Record, held: Sequence[Record] = ()) -> None:
@@ -95,7 +95,7 @@ class MemoryStore:
         return _version(kept.record) if kept else 0
 
 
-def _meeting(found: list[Kept], condition: Condition) -> list[Kept]:
+def _meeting(found: Iterable[Kept], condition: Condition) -> list[Kept]:
     """Return those that meet a condition."""
     field, name, wanted = condition
     # What no database keeps as text is neither equal, before nor after anything.

@@ -26,10 +26,9 @@ from kpay_core.domain.refunds import Refund
 # Calls that any piece of work takes at most, with nothing in its way: far more than the longest.
 MAX_CALLS = 20_000
 
-# What is unfinished is looked at within a day, funds mature within two, payouts arrive a day later, a dispute that is
-# not answered is lost after a week, and a verdict takes ten days. So many rounds of three days, until nothing moves.
-ROUND = timedelta(days=3)
-MAX_ROUNDS = 12
+# Retries and looks come within a day. Then disputes are lost after a week, verdicts come after ten days, funds mature
+# and are paid out; then payouts arrive. What is still on its way after some more days never ends.
+DAYS = (1, 11, *[3] * 10)
 
 UNFINISHED = (Charge, Refund, Dispute, Payout)
 CLOSED = {NewsKind.DISPUTE_WON: "won", NewsKind.DISPUTE_LOST: "lost"}
@@ -42,11 +41,12 @@ def come_to_rest(world: World) -> None:
     let_go_on(world)
     for merchant in sorted({scope.merchant for scope in world.scopes}):
         world.do("good accounts", world.healthy.update_merchant(merchant, {"bank_account": "000123456789"}))
-    for _ in range(MAX_ROUNDS):
+    for days in DAYS:
         world.do("all that is due", world.healthy.run_due(world))
-        if not list(on_its_way(world)):
+        if not any(on_its_way(world)):
             return
-        world.pass_time(ROUND // timedelta(milliseconds=1))
+        world.say(f"    {days} days pass")
+        world.pass_time(timedelta(days=days) // timedelta(milliseconds=1))
     for what in on_its_way(world):
         violate(Broken("everything_is_resolved", Difference(what, "done", "on its way")))
 
