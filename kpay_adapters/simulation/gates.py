@@ -10,7 +10,6 @@ from datetime import datetime
 from types import coroutine
 from typing import Any, NamedTuple, TypeVar
 
-from kpay_adapters.memory import MemoryStore
 from kpay_adapters.sandbox import SandboxBank
 from kpay_adapters.simulation.faults import Call, Outcome
 from kpay_adapters.testing import NewsDesk
@@ -19,7 +18,7 @@ from kpay_core.domain.banking import BankVerdict
 from kpay_core.domain.cards import Card
 from kpay_core.domain.news import Mail
 from kpay_core.domain.processing import Verdict
-from kpay_core.ports import NoAnswer
+from kpay_core.ports import NoAnswer, Store
 from kpay_core.query import Query
 
 R = TypeVar("R", bound=Record)
@@ -72,7 +71,7 @@ OnCommit = Callable[[Sequence[Record], Sequence[Record]], None]
 class WatchedStore:
     """A store that tells of every unit that takes effect, as it does."""
 
-    def __init__(self, store: MemoryStore, on_commit: OnCommit) -> None:
+    def __init__(self, store: Store, on_commit: OnCommit) -> None:
         self.get = store.get
         self.find = store.find
         self._store = store
@@ -86,7 +85,7 @@ class WatchedStore:
 class GatedStore:
     """A store behind a gate. `on_commit` is told of every unit that took effect, as it did."""
 
-    def __init__(self, store: MemoryStore, on_commit: OnCommit) -> None:
+    def __init__(self, store: Store, on_commit: OnCommit) -> None:
         self._store = store
         self._on_commit = on_commit
 

@@ -6,7 +6,8 @@ from datetime import timedelta
 from kpay_adapters.sandbox import Announcement, Case, Entry, Payment
 from kpay_adapters.sandbox.journal import ripe, verdict_on
 from kpay_adapters.simulation.faults import Outcome
-from kpay_adapters.simulation.world import World, violate
+from kpay_adapters.simulation.violations import violate
+from kpay_adapters.simulation.world import World
 from kpay_core.domain import laws, looks
 from kpay_core.domain.audit import UNFINISHED as UNEXPLAINED
 from kpay_core.domain.audit import UNKNOWN_TO_US, Report

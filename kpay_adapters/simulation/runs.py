@@ -11,12 +11,15 @@ from typing import cast
 
 import msgspec
 
+from kpay_adapters.memory import MemoryStore
 from kpay_adapters.simulation.actions import ACTIONS
+from kpay_adapters.simulation.beginnings import Beginnings, MakeStore
 from kpay_adapters.simulation.draws import Draws, History, Repeated
 from kpay_adapters.simulation.faults import EVERY_FAULT, Fault, Swarm, draw_swarm
 from kpay_adapters.simulation.news import repeat_or_lie
 from kpay_adapters.simulation.rest import check_at_rest, come_to_rest
-from kpay_adapters.simulation.world import PROCESSES, Base, Violation, World, make_base
+from kpay_adapters.simulation.violations import Violation
+from kpay_adapters.simulation.world import PROCESSES, World
 from kpay_core.commit import Record
 
 STEPS = 60
@@ -29,6 +32,9 @@ JUMPS = tuple(
     timedelta(seconds=s) for s in (61, -0.5, -61, 3_600, -3_600, 86_400, -86_400, 172_800, -172_800)
 )
 SKEWS = tuple(timedelta(milliseconds=ms) for ms in (0, 1, -1, 250, -250, 2_000, -2_000))
+
+# One run in so many ends with an audit, which looks at everything once more and takes as long as the run.
+AUDITED = 16
 
 # Work that nobody takes further is not begun without end.
 MAX_TASKS = 12
@@ -60,15 +66,23 @@ class Failure(msgspec.Struct, kw_only=True):
 
 
 class Runner:
-    """Makes runs, one after the other, that all begin alike."""
+    """
+    Makes runs, one after the other, that all begin alike.
+
+    `make_store` makes an empty store: any that can be driven without an event loop can be simulated. Faults come
+    between the flows and the store; those of its own it has to prove by other means.
+    """
 
     def __init__(
-        self, *, steps: int = STEPS, faults: Collection[Fault] = EVERY_FAULT, audit_every: int = 16
+        self,
+        *,
+        steps: int = STEPS,
+        faults: Collection[Fault] = EVERY_FAULT,
+        make_store: MakeStore = MemoryStore,
     ) -> None:
         self.steps = steps
         self.faults = faults
-        self.audit_every = audit_every
-        self._base: Base = make_base()
+        self._beginnings = Beginnings(make_store)
 
     def run(self, seed: int) -> Failure | None:
         """Run a seed, and return what it broke."""
@@ -85,14 +99,14 @@ class Runner:
     def _run(
         self, seed: int, draws: Draws, swarm: Swarm, *, story: list[str] | None = None
     ) -> Failure | None:
-        world = World(self._base, draws, swarm)
+        world = World(self._beginnings.next(), draws, swarm)
         world.story = story
         try:
             while world.step < self.steps and draws.begin_step():
                 world.step += 1
                 take_step(world)
             come_to_rest(world)
-            check_at_rest(world, audited=seed % self.audit_every == 0)
+            check_at_rest(world, audited=seed % AUDITED == 0)
         except Violation as violation:
             law, (what, expected, found) = violation.broken
             if story is not None:

@@ -8,11 +8,9 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
-import msgspec
-
-from kpay_adapters.keyring import SecretKeyring
 from kpay_adapters.memory import MemoryStore
 from kpay_adapters.sandbox import SandboxBank, Witnesses
+from kpay_adapters.simulation.beginnings import Beginning, finish
 from kpay_adapters.simulation.draws import Draws
 from kpay_adapters.simulation.faults import OUTCOMES, Call, Fault, Outcome, Swarm
 from kpay_adapters.simulation.gates import (
@@ -25,15 +23,15 @@ from kpay_adapters.simulation.gates import (
     WatchedStore,
     stop,
 )
-from kpay_adapters.simulation.index import Index
 from kpay_adapters.simulation.merchants import Merchants
+from kpay_adapters.simulation.violations import Violation, violate
 from kpay_adapters.simulation.watch import Watch
 from kpay_adapters.system import EPOCH, MILLISECOND, uuid7
-from kpay_adapters.testing import START, FrozenClock, NewsDesk, ScriptedCourier, SeededIds, accept
-from kpay_core import Kpay, Scope
+from kpay_adapters.testing import START, NewsDesk, ScriptedCourier, accept
+from kpay_core import Kpay
 from kpay_core.commit import CommitFailed, Conflict, Record, Rejected
 from kpay_core.domain.errors import KpayError
-from kpay_core.domain.laws import Broken, Difference, Value
+from kpay_core.domain.laws import Broken, Difference
 from kpay_core.domain.posts import Post, Reply
 from kpay_core.ports import NoAnswer, Witness
 from kpay_core.query import Query
@@ -43,33 +41,12 @@ Work = Coroutine[Any, Any, Any]
 # Who has died is worth a test, who is one of many is not: two can race, and one of them can die.
 PROCESSES = 2
 
-MAX_SHOWN = 300
-
 MODES = ("test", "live")
 
 # More than a run can make.
 EVERYTHING = 100_000
 
 R = TypeVar("R", bound=Record)
-
-
-class Violation(Exception):
-    """A law that does not hold, at a step of a run."""
-
-    def __init__(self, broken: Broken) -> None:
-        super().__init__(broken.law)
-        self.broken = broken
-
-
-def violate(broken: Broken) -> None:
-    """End a run at the first law that is broken."""
-    law, (what, expected, found) = broken
-    raise Violation(Broken(law, Difference(what, _cut(expected), _cut(found))))
-
-
-def _cut(value: Value) -> Value:
-    """Keep of a long text what a person reads."""
-    return value if not isinstance(value, str) or len(value) <= MAX_SHOWN else f"{value[:MAX_SHOWN]}…"
 
 
 class ProcessIds:
@@ -118,49 +95,13 @@ HEALTHY = PROCESSES
 NETWORK = -1
 
 
-class Base(msgspec.Struct, kw_only=True):
-    """What every run begins with: two merchants, approved, as the store and the index know them."""
-
-    store: MemoryStore
-    index: Index
-    scopes: tuple[Scope, ...]
-    keyring: SecretKeyring
-
-
-def make_base() -> Base:
-    """Let two merchants in. The second one's live world is left out: three are enough to mix up."""
-    store, clock = MemoryStore(), FrozenClock()
-    watch = Watch(violate)
-
-    def note(records: Sequence[Record], held: Sequence[Record]) -> None:
-        watch.note(records, held, now=START, began=0, step=0)
-
-    watched = WatchedStore(store, note)
-    keyring = SecretKeyring(bytes(32))
-    kpay = Kpay(store=watched, processors={}, clock=clock, ids=SeededIds(), keyring=keyring)
-    ids = [finish(kpay.apply(name=name)).id for name in ("Acme", "Emca")]
-    for id in ids:
-        finish(kpay.approve(id))
-    scopes = (Scope(ids[0], False), Scope(ids[0], True), Scope(ids[1], False))
-    return Base(store=store, index=watch.index, scopes=scopes, keyring=keyring)
-
-
-def finish(work: Work) -> Any:
-    """Run what never waits."""
-    try:
-        work.send(None)
-    except StopIteration as stop:
-        return stop.value
-    raise AssertionError("it waits")
-
-
 class World:
     """All there is in a run, and the time it lives by."""
 
-    def __init__(self, base: Base, draws: Draws, swarm: Swarm) -> None:
+    def __init__(self, beginning: Beginning, draws: Draws, swarm: Swarm) -> None:
         self.draws = draws
         self.swarm = swarm
-        self.scopes = base.scopes
+        self.scopes = beginning.scopes
         self.step = 0
         self.healed = False
         self.elapsed = 0
@@ -178,10 +119,10 @@ class World:
         self.clocks = [SimulatedClock(START) for _ in range(PROCESSES)]
         self.clocks.append(PassingClock(START, self.pass_time))
         self.skews = [timedelta(0)] * (PROCESSES + 1)
-        self.index = base.index.copy_records()
+        self.index = beginning.index
         self.watch = Watch(violate, self.index)
         self.merchants = Merchants(violate)
-        self.store = base.store.copy()
+        self.store = beginning.store
         self.journals: dict[str, MemoryStore] = {}
         self.networks: dict[str, NewsDesk] = {}
         self.banks: dict[str, SandboxBank] = {}
@@ -189,24 +130,24 @@ class World:
             self.journals[mode] = journal = MemoryStore()
             self.networks[mode] = NewsDesk(journal=journal, clock=self.network_clock)
             self.banks[mode] = SandboxBank(journal=journal, clock=self.network_clock)
-        self.processes = [self._process(number, base) for number in range(PROCESSES)]
+        self.processes = [self._process(number, beginning) for number in range(PROCESSES)]
         self.healthy = Kpay(
             store=WatchedStore(self.store, self.note_commit),
             processors=self.networks,
             rails=self.banks,
             clock=self.clocks[HEALTHY],
             ids=ProcessIds(HEALTHY),
-            keyring=base.keyring,
+            keyring=beginning.keyring,
         )
 
-    def _process(self, number: int, base: Base) -> Kpay:
+    def _process(self, number: int, beginning: Beginning) -> Kpay:
         return Kpay(
             store=GatedStore(self.store, self.note_commit),
             processors={mode: GatedNetwork(each, self.later) for mode, each in self.networks.items()},
             rails={mode: GatedBank(each, self.later) for mode, each in self.banks.items()},
             clock=self.clocks[number],
             ids=ProcessIds(number),
-            keyring=base.keyring,
+            keyring=beginning.keyring,
         )
 
     @property

@@ -1,0 +1,102 @@
+"""Merchants' servers: registered, changed, and told of what happens."""
+
+from datetime import timedelta
+from typing import Any
+
+from kpay_adapters.simulation.faults import Fault
+from kpay_adapters.simulation.merchants import Hook
+from kpay_adapters.simulation.world import World
+from kpay_adapters.testing import ScriptedCourier, accept, answer, miss
+from kpay_core import Kpay
+from kpay_core.domain.posts import Post, Reply
+from kpay_core.flows.endpoints import NewSecret
+
+SUBSCRIBED = (["*"], ["charge.succeeded"], ["refund.created", "charge.refunded"])
+
+
+def register(world: World, kpay: Kpay, process: int) -> None:
+    """Register an endpoint."""
+    scope = world.draws.one_of(world.scopes)
+    hook = Hook(url=f"https://shop.example/hooks/{len(world.merchants.hooks)}", scope=scope)
+    world.merchants.hooks.append(hook)
+
+    def heard(result: Any) -> None:
+        if isinstance(result, NewSecret):
+            hook.endpoint = result.endpoint.id
+            hook.secrets.append((result.secret, None))
+
+    body = {"url": hook.url, "enabled_events": world.draws.one_of(SUBSCRIBED)}
+    world.begin(f"register {hook.url}", process, kpay.create_endpoint(scope, body), heard)
+
+
+def change(world: World, kpay: Kpay, process: int) -> None:
+    """Disable, enable, rotate or delete an endpoint."""
+    known = [hook for hook in world.merchants.hooks if hook.endpoint is not None]
+    if not known:
+        return
+    hook = world.draws.one_of(known)
+    what = world.draws.below(4)
+    assert hook.endpoint is not None
+    if what == 0:
+        _rotate(world, kpay, process, hook, hook.endpoint)
+    elif what == 1:
+        # From here on nobody answers for it, and it may be gone at any moment.
+        world.begin(f"delete {hook.url}", process, kpay.delete_endpoint(hook.scope, hook.endpoint))
+    else:
+        status = "disabled" if what == 2 else "enabled"
+        work = kpay.update_endpoint(hook.scope, hook.endpoint, {"status": status})
+        world.begin(f"{hook.url} is to be {status}", process, work)
+
+
+def _rotate(world: World, kpay: Kpay, process: int, hook: Hook, endpoint: str) -> None:
+    clock = world.clocks[process]
+    # It may be replaced from now on, also where nobody hears of it.
+    hook.secrets = [(secret, at or clock.moment) for secret, at in hook.secrets]
+    hook.rotations += 1
+    hook.rotating += 1
+    mine = hook.rotations
+
+    def heard(result: Any) -> None:
+        hook.rotating -= 1
+        if isinstance(result, NewSecret):
+            # Of two rotations at once, either may have been the last.
+            alone = hook.rotations == mine and not hook.rotating
+            hook.secrets.append((result.secret, None if alone else clock.moment))
+
+    work = kpay.rotate_endpoint_secret(hook.scope, endpoint)
+    world.begin(f"rotate the secret of {hook.url}", process, work, heard)
+
+
+def deliver(world: World, kpay: Kpay, process: int) -> None:
+    """Look for what is to be delivered, and deliver it."""
+    world.begin("delivering", process, deliver_all(world, kpay, process))
+
+
+async def deliver_all(world: World, kpay: Kpay, process: int) -> int:
+    """Deliver what is due to whoever it is due for; return how many attempts were made."""
+    made = 0
+    for endpoint in await kpay.endpoints_due():
+        courier = ScriptedCourier(lambda post: receive(world, process, post), clock=kpay.clock)
+        made += await kpay.deliver_to(endpoint, courier)
+    return made
+
+
+def receive(world: World, process: int, post: Post) -> Reply | timedelta | None:
+    """Let a merchant's server take a post, and answer as servers do."""
+    if world.keeps_time:
+        world.merchants.receive(post, now=world.clocks[process].moment)
+    if not world.has(Fault.RECEIVER):
+        return accept(post)
+    match world.draws.below(8):
+        case 1:
+            return answer(post, 500)
+        case 2:
+            return answer(post, 302)
+        case 3:
+            return miss(post)
+        case 4:
+            return timedelta(seconds=15)
+        case 5:
+            return None
+        case _:
+            return accept(post)
