@@ -37,7 +37,11 @@ def begin(store: Store) -> Beginning:
 
     keyring = SecretKeyring(bytes(32))
     kpay = Kpay(
-        store=WatchedStore(store, note), processors={}, clock=FrozenClock(), ids=SeededIds(), keyring=keyring
+        store=WatchedStore(store, note, lambda: None),
+        processors={},
+        clock=FrozenClock(),
+        ids=SeededIds(),
+        keyring=keyring,
     )
     ids = [finish(kpay.apply(name=name)).id for name in ("Acme", "Emca")]
     for id in ids:

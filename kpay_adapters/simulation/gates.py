@@ -69,15 +69,27 @@ OnCommit = Callable[[Sequence[Record], Sequence[Record]], None]
 
 
 class WatchedStore:
-    """A store that tells of every unit that takes effect, as it does."""
+    """
+    A store that tells of every unit that takes effect, as it does, and of every call.
 
-    def __init__(self, store: Store, on_commit: OnCommit) -> None:
-        self.get = store.get
-        self.find = store.find
+    `on_call` may raise what ends work that never ends by itself.
+    """
+
+    def __init__(self, store: Store, on_commit: OnCommit, on_call: Callable[[], None]) -> None:
         self._store = store
         self._on_commit = on_commit
+        self._on_call = on_call
+
+    async def get(self, kind: type[R], id: str) -> R | None:
+        self._on_call()
+        return await self._store.get(kind, id)
+
+    async def find(self, query: Query[R]) -> Sequence[R]:
+        self._on_call()
+        return await self._store.find(query)
 
     async def commit(self, *records: Record, held: Sequence[Record] = ()) -> None:
+        self._on_call()
         await self._store.commit(*records, held=held)
         self._on_commit(records, held)
 

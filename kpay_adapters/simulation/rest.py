@@ -7,7 +7,7 @@ from kpay_adapters.sandbox import Announcement, Case, Entry, Payment
 from kpay_adapters.sandbox.journal import ripe, verdict_on
 from kpay_adapters.simulation.faults import Outcome
 from kpay_adapters.simulation.violations import violate
-from kpay_adapters.simulation.world import World
+from kpay_adapters.simulation.world import MAX_CALLS, World
 from kpay_core.domain import laws, looks
 from kpay_core.domain.audit import UNFINISHED as UNEXPLAINED
 from kpay_core.domain.audit import UNKNOWN_TO_US, Report
@@ -23,9 +23,6 @@ from kpay_core.domain.notices import Notice
 from kpay_core.domain.payouts import Payout
 from kpay_core.domain.processing import Outcome as Word
 from kpay_core.domain.refunds import Refund
-
-# Calls that any piece of work takes at most, with nothing in its way: far more than the longest.
-MAX_CALLS = 20_000
 
 # Retries and looks come within a day. Then disputes are lost after a week, verdicts come after ten days, funds mature
 # and are paid out; then payouts arrive. What is still on its way after some more days never ends.

@@ -84,13 +84,13 @@ class Runner:
         self.faults = faults
         self._beginnings = Beginnings(make_store)
 
-    def run(self, seed: int) -> Failure | None:
-        """Run a seed, and return what it broke."""
+    def run(self, seed: int, *, story: list[str] | None = None) -> Failure | None:
+        """Run a seed, and return what it broke; `story` is told what happens, line by line."""
         draws = Draws(seed)
-        return self._run(seed, draws, self._swarm(draws))
+        return self._run(seed, draws, self._swarm(draws), story=story)
 
     def repeat(self, seed: int, history: History, *, story: list[str] | None = None) -> Failure | None:
-        """Run a history with the faults of a seed, and return what it breaks; `story` is told what happens."""
+        """Run a history with the faults of a seed, and return what it breaks."""
         return self._run(seed, Repeated(history), self._swarm(Draws(seed)), story=story)
 
     def _swarm(self, draws: Draws) -> Swarm:

@@ -43,6 +43,9 @@ PROCESSES = 2
 
 MODES = ("test", "live")
 
+# Calls that any piece of work takes at most, with nothing in its way: far more than the longest.
+MAX_CALLS = 20_000
+
 # More than a run can make.
 EVERYTHING = 100_000
 
@@ -103,6 +106,7 @@ class World:
         self.swarm = swarm
         self.scopes = beginning.scopes
         self.step = 0
+        self._calls = 0
         self.healed = False
         self.elapsed = 0
         self.shift = timedelta(0)
@@ -132,7 +136,7 @@ class World:
             self.banks[mode] = SandboxBank(journal=journal, clock=self.network_clock)
         self.processes = [self._process(number, beginning) for number in range(PROCESSES)]
         self.healthy = Kpay(
-            store=WatchedStore(self.store, self.note_commit),
+            store=WatchedStore(self.store, self.note_commit, self._count_call),
             processors=self.networks,
             rails=self.banks,
             clock=self.clocks[HEALTHY],
@@ -180,6 +184,7 @@ class World:
     def do(self, name: str, work: Work) -> Any:
         """See something through that nothing comes between, and return what came of it."""
         self.running = Task(name, HEALTHY, work, began=self.step)
+        self._calls = 0
         self.say(f"    {name}")
         try:
             return finish(work)
@@ -187,6 +192,12 @@ class World:
             raise
         except Exception as error:
             raise Violation(Broken("what_has_healed_works", Difference(name, "done", repr(error)))) from error
+
+    def _count_call(self) -> None:
+        self._calls += 1
+        if self._calls > MAX_CALLS:
+            assert self.running is not None, "somebody calls"
+            violate(Broken("everything_ends", Difference(self.running.name, "an end", "none")))
 
     def courier(self) -> ScriptedCourier:
         """Make a courier to merchants' servers that are all well again."""
