@@ -137,6 +137,12 @@ def faults(session: nox.Session) -> None:
 
 
 @nox.session
+def simulate(session: nox.Session) -> None:
+    """A million runs under every fault break no law; CI makes 20,000 of them."""
+    check(session, "kpay", "simulate", *(session.posargs or ["--seeds", "1000000"]))
+
+
+@nox.session
 def schema(session: nox.Session) -> None:
     """The service answers as its OpenAPI document says, also to requests nobody would write."""
     # Ten minutes: thousands of generated requests for each operation.
