@@ -1,0 +1,69 @@
+"""
+What runs of the simulation have found, each in the fewest choices, so that it never comes back.
+
+A history means what it meant as long as the choices there are stay in their order; each is told again in the flows'
+own words beside it.
+"""
+
+import pytest
+
+from kpay_adapters.simulation import Runner, read_history
+from kpay_adapters.testing import FrozenClock
+from kpay_core.commit import Unavailable
+from kpay_core.domain.endpoints import Subscriptions
+from kpay_core.domain.idempotency import Outcome
+from kpay_core.ports import NoAnswer
+from tests.flows.world import World, check_books
+
+FOUND = {
+    "a keyless refund whose answer was lost, and then the books were away": (
+        14002,
+        "0-0-0-0-4-0-0-0.0-0-0.0-0-0.0-0-0.0-0-0.0-0-0.0-0-2-0-1-3-0-0.0-0-0.0-0-0.0-0-0.0-0-2.0-0-1",
+    ),
+}
+
+
+@pytest.mark.parametrize(("seed", "history"), FOUND.values(), ids=FOUND)
+def test_what_was_found_stays_mended(seed: int, history: str) -> None:
+    assert Runner().repeat(seed, read_history(history)) is None
+
+
+class Deaf:
+    """A network that does all it is asked, and whose answers get lost."""
+
+    def __init__(self, world: World) -> None:
+        self._network = world.network
+
+    def __getattr__(self, name: str) -> object:
+        async def call(**asked: object) -> object:
+            await getattr(self._network, name)(**asked)
+            raise NoAnswer
+
+        return call
+
+
+@pytest.mark.anyio
+async def test_a_keyless_refund_that_may_stand_is_told_as_pending_and_never_as_an_error() -> None:
+    world = await World(clock=FrozenClock()).open()
+    charge = str((await world.charge()).value["id"])
+    world.kpay.processors = {"test": Deaf(world)}  # pyright: ignore[reportAttributeAccessIssue]
+    store = world.store
+
+    class Away:
+        """A store that can no more say who is subscribed."""
+
+        find, commit = store.find, store.commit
+
+        async def get(self, kind: type, id: str) -> object:
+            if kind is Subscriptions:
+                raise Unavailable
+            return await store.get(kind, id)
+
+    world.kpay.store = Away()  # pyright: ignore[reportAttributeAccessIssue]
+    told = await world.refund(charge, amount=1000)
+    assert (told.outcome, told.value["status"]) == (Outcome.CREATED, "pending")
+    world.kpay.store, world.kpay.processors = store, {"test": world.network}
+    await world.settle()
+    refund = await world.kpay.get_refund(world.scope, str(told.value["id"]))
+    assert refund.status == "succeeded"
+    await check_books(world)
