@@ -6,7 +6,6 @@ two calls happens at once, so that a process which is abandoned here may as well
 """
 
 from collections.abc import Callable, Coroutine, Generator, Sequence
-from datetime import datetime
 from types import coroutine
 from typing import Any, NamedTuple, TypeVar
 
@@ -37,32 +36,6 @@ class Stop(NamedTuple):
 def stop(at: Stop) -> Generator[Stop, Outcome, Outcome]:
     """Hand the scheduler what comes next, and return how it is to end."""
     return (yield at)
-
-
-class SimulatedClock:
-    """The clock of one process. It shows what the scheduler says, and whoever sleeps is woken by the scheduler."""
-
-    def __init__(self, moment: datetime) -> None:
-        self.moment = moment
-        # Milliseconds since the run began, by which sleep is measured; turning a clock shortens nobody's sleep.
-        self.elapsed = 0
-
-    def now(self) -> datetime:
-        return self.moment
-
-    async def sleep(self, seconds: float) -> None:
-        await stop(Stop(Call.SLEEP, seconds, self.elapsed + int(seconds * 1000) + 1))
-
-
-class PassingClock(SimulatedClock):
-    """A clock of one who is alone: while he sleeps, time passes for all."""
-
-    def __init__(self, moment: datetime, pass_time: Callable[[int], None]) -> None:
-        super().__init__(moment)
-        self._pass_time = pass_time
-
-    async def sleep(self, seconds: float) -> None:
-        self._pass_time(int(seconds * 1000) + 1)
 
 
 OnCommit = Callable[[Sequence[Record], Sequence[Record]], None]

@@ -4,8 +4,8 @@ A world: two processes of ours on one store, merchants and their servers, a netw
 Nothing in it moves by itself. The scheduler resumes whoever it likes, decides how each call ends, and turns the time.
 """
 
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
 from typing import Any, TypeVar
 
 from kpay_adapters.memory import MemoryStore
@@ -17,16 +17,20 @@ from kpay_adapters.simulation.gates import (
     GatedBank,
     GatedNetwork,
     GatedStore,
-    PassingClock,
-    SimulatedClock,
-    Stop,
     WatchedStore,
     stop,
+)
+from kpay_adapters.simulation.machines import (
+    LATE,
+    PassingClock,
+    ProcessIds,
+    SimulatedClock,
+    Task,
+    Work,
 )
 from kpay_adapters.simulation.merchants import Merchants
 from kpay_adapters.simulation.violations import Violation, violate
 from kpay_adapters.simulation.watch import Watch
-from kpay_adapters.system import EPOCH, MILLISECOND, uuid7
 from kpay_adapters.testing import START, NewsDesk, ScriptedCourier, accept
 from kpay_core import Kpay
 from kpay_core.commit import CommitFailed, Conflict, Record, Rejected
@@ -36,10 +40,14 @@ from kpay_core.domain.posts import Post, Reply
 from kpay_core.ports import NoAnswer, Witness
 from kpay_core.query import Query
 
-Work = Coroutine[Any, Any, Any]
-
-# Who has died is worth a test, who is one of many is not: two can race, and one of them can die.
+# Two can race, and one of them can die while the other lives; with more of them both would be rarer.
 PROCESSES = 2
+
+# The process that goes on alone when everything has healed: nothing comes between its calls.
+HEALTHY = PROCESSES
+
+# The process that the network's own work belongs to. It never dies.
+NETWORK = -1
 
 MODES = ("test", "live")
 
@@ -50,52 +58,6 @@ MAX_CALLS = 20_000
 EVERYTHING = 100_000
 
 R = TypeVar("R", bound=Record)
-
-
-class ProcessIds:
-    """
-    Names and random bytes of one process, the same in every run.
-
-    Of two names of one millisecond, made by two processes, either may be the later one.
-    """
-
-    def __init__(self, number: int) -> None:
-        self._number = number
-        self._count = 0
-        self._millisecond = 0
-
-    def uuid7(self, now: datetime) -> str:
-        self._count += 1
-        self._millisecond = max(self._millisecond, (now - EPOCH) // MILLISECOND)
-        return uuid7(self._millisecond, 0, (self._count << 8 | self._number) << 20)
-
-    def random_bytes(self, size: int) -> bytes:
-        self._count += 1
-        return (self._count * 2_654_435_761 + self._number).to_bytes(12, "big")[-size:].rjust(size, b"k")
-
-
-class Task:
-    """Something that a process is at, or the network by itself: where it stands, and what comes of it."""
-
-    def __init__(
-        self, name: str, process: int, work: Work, *, began: int, then: Callable[[Any], None] | None = None
-    ) -> None:
-        self.name = name
-        self.process = process
-        self.work = work
-        self.began = began
-        self.then = then
-        self.at: Stop = NOT_BEGUN
-
-
-NOT_BEGUN = Stop(Call.SLEEP, "")
-LATE = Stop(Call.SLEEP, "until it gets there")
-
-# The process that goes on alone when everything has healed: nothing comes between its calls.
-HEALTHY = PROCESSES
-
-# The process that the network's own work belongs to. It never dies.
-NETWORK = -1
 
 
 class World:
