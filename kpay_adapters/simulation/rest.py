@@ -24,9 +24,10 @@ from kpay_core.domain.payouts import Payout
 from kpay_core.domain.processing import Outcome as Word
 from kpay_core.domain.refunds import Refund
 
-# Retries and looks come within a day. Then disputes are lost after a week, verdicts come after ten days, funds mature
-# and are paid out; then payouts arrive. What is still on its way after some more days never ends.
-DAYS = (1, 11, *[3] * 10)
+# Retries come within a day. A dispute is lost after a week, a verdict comes after ten days, and funds mature and are
+# paid out meanwhile; then payouts arrive. What is still on its way after many more days never ends.
+A_DAY, LONG, SOME_DAYS = timedelta(days=1), timedelta(days=11), timedelta(days=3)
+PATIENT_ROUNDS, MAX_ROUNDS = 2, 12
 
 UNFINISHED = (Charge, Refund, Dispute, Payout)
 CLOSED = {NewsKind.DISPUTE_WON: "won", NewsKind.DISPUTE_LOST: "lost"}
@@ -39,12 +40,14 @@ def come_to_rest(world: World) -> None:
     let_go_on(world)
     for merchant in sorted({scope.merchant for scope in world.scopes}):
         world.do("good accounts", world.healthy.update_merchant(merchant, {"bank_account": "000123456789"}))
-    for days in DAYS:
+    for number in range(MAX_ROUNDS):
         world.do("all that is due", world.healthy.run_due(world))
         if not any(on_its_way(world)):
             return
-        world.say(f"    {days} days pass")
-        world.pass_time(timedelta(days=days) // timedelta(milliseconds=1))
+        retries = any(delivery.next_attempt_at for delivery in world.index.all(Delivery))
+        pause = A_DAY if retries else LONG if number < PATIENT_ROUNDS else SOME_DAYS
+        world.say(f"    {pause.days} days pass")
+        world.pass_time(pause // timedelta(milliseconds=1))
     for what in on_its_way(world):
         violate(Broken("everything_is_resolved", Difference(what, "done", "on its way")))
 

@@ -5,6 +5,7 @@ Each is a function of the two, and returns what is other than it says.
 """
 
 from collections.abc import Callable, Mapping
+from operator import attrgetter
 from typing import Any, cast
 
 from kpay_core.commit import Record
@@ -58,6 +59,9 @@ FACTS: Mapping[type[Record], tuple[str, ...]] = {
     Sheet: (*OF_A_MERCHANT, "number", "totals", "transfers", "lines", "net"),
 }
 
+# All of them at once, as nearly every change leaves them as they are.
+ALL_FACTS = {kind: attrgetter(*names) for kind, names in FACTS.items()}
+
 # The states that are left for no other, or for the few that stand beside them.
 OUTCOMES: Mapping[type[Record], Mapping[Any, tuple[Any, ...]]] = {
     Charge: {charges.Status.SUCCEEDED: (), charges.Status.FAILED: ()},
@@ -84,9 +88,13 @@ def versions_follow_each_other(before: Any, after: Any) -> Differences:
 
 def facts_stay(before: Any, after: Any) -> Differences:
     """What a record said of whose it is, how much it is of and when it was made is said for ever."""
+    kind = cast(type[Record], type(after))
+    facts = ALL_FACTS.get(kind)
+    if facts is None or facts(before) == facts(after):
+        return ()
     return tuple(
         Difference(name, str(getattr(before, name)), str(getattr(after, name)))
-        for name in FACTS.get(cast(type[Record], type(after)), ())
+        for name in FACTS[kind]
         if getattr(before, name) != getattr(after, name)
     )
 
