@@ -5,7 +5,7 @@ from typing import Any
 
 from kpay_adapters.sandbox.cards import BEHAVING
 from kpay_adapters.simulation.faults import Fault
-from kpay_adapters.simulation.hooks import change, deliver, register
+from kpay_adapters.simulation.hooks import change, deliver, register, resend
 from kpay_adapters.simulation.merchants import Request
 from kpay_adapters.simulation.reads import read
 from kpay_adapters.simulation.world import World
@@ -32,7 +32,7 @@ def charge(world: World, kpay: Kpay, process: int) -> None:
     draws = world.draws
     scope = draws.one_of(world.scopes)
     key = draws.one_of((*KEYS, None, None))
-    number, amount = draws.one_of(CARDS), draws.one_of(AMOUNTS)
+    number, amount = CARDS[draws.weigh(world.swarm.cards)], draws.one_of(AMOUNTS)
     body = {**CHARGE, "amount": amount, "source": {**CHARGE["source"], "number": number}}
     _ask(world, kpay, process, Charge, scope, key, body)
 
@@ -180,6 +180,7 @@ ACTIONS: Sequence[Action] = (
     deliver,
     register,
     change,
+    resend,
     evidence,
     read,
     terms,

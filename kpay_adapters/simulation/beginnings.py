@@ -10,7 +10,7 @@ from kpay_adapters.memory import MemoryStore
 from kpay_adapters.simulation.gates import WatchedStore
 from kpay_adapters.simulation.index import Index
 from kpay_adapters.simulation.violations import violate
-from kpay_adapters.simulation.watch import Watch
+from kpay_adapters.simulation.watch import Unit, Watch
 from kpay_adapters.testing import START, FrozenClock, SeededIds
 from kpay_core import Kpay, Scope
 from kpay_core.commit import Record
@@ -33,7 +33,7 @@ def begin(store: Store) -> Beginning:
     watch = Watch(violate)
 
     def note(records: Sequence[Record], held: Sequence[Record]) -> None:
-        watch.note(records, held, now=START, began=0, step=0)
+        watch.note(Unit(written=records, held=held, now=START, began=0, step=0))
 
     keyring = SecretKeyring(bytes(32))
     kpay = Kpay(

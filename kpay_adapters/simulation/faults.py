@@ -20,13 +20,16 @@ class Fault(StrEnum):
     SILENT = "silent"
     LOST = "lost"
     LATE = "late"
+    # A commit is durable long before its writer hears of it.
+    SLOW = "slow"
     # Of our processes and their clocks.
     CRASH = "crash"
     JUMP = "jump"
     SKEW = "skew"
-    # Of the network's news: told again, under the same name or another; of what never was.
+    # Of the network's news: told again, under the same name or another; of what never was; of a capture after all.
     REPEAT = "repeat"
     LIE = "lie"
+    STRAY = "stray"
     # Of merchants' servers, and of merchants who do not wait for their answers.
     RECEIVER = "receiver"
     IMPATIENT = "impatient"
@@ -48,6 +51,7 @@ class Outcome(StrEnum):
     """How a call ends: as it should, or by a fault."""
 
     DONE = "done"
+    SLOW = "done, and heard of later"
     CONFLICT = "conflict"
     UNKNOWN_WITHOUT = "unknown, without effect"
     UNKNOWN_WITH = "unknown, with effect"
@@ -62,6 +66,7 @@ ENDS: Mapping[Call, Mapping[Outcome, Fault | None]] = {
     Call.READ: {Outcome.DONE: None, Outcome.UNAVAILABLE: Fault.UNAVAILABLE},
     Call.COMMIT: {
         Outcome.DONE: None,
+        Outcome.SLOW: Fault.SLOW,
         Outcome.CONFLICT: Fault.CONFLICT,
         Outcome.UNKNOWN_WITHOUT: Fault.UNKNOWN,
         Outcome.UNKNOWN_WITH: Fault.UNKNOWN,
@@ -84,6 +89,19 @@ WEIGHTS = (0.01, 0.05, 0.3)
 HALF = 0.5
 EXAGGERATED = (0.3, 1.0, 1.0, 3.0)
 LEFT_OUT = (0.001, 0.3, 1.0, 1.0, 3.0)
+FAVOURED = (0.1, 0.1, 0.1, 0.1, 3.0)
+
+# Some runs are short and some long; on the whole they are as long as usual.
+LENGTHS = (1 / 3, 2 / 3, 1.0, 2.0)
+
+
+class Usual(msgspec.Struct, frozen=True, kw_only=True):
+    """What is usual, of which each run draws its own: kinds of steps with their faults, and how many of the rest."""
+
+    kinds: Sequence[tuple[float, Fault | None]]
+    actions: int
+    cards: int
+    pauses: int
 
 
 class Swarm(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,20 +109,22 @@ class Swarm(msgspec.Struct, frozen=True, kw_only=True):
     How likely everything is in one run.
 
     Each run leaves faults and actions out by chance and exaggerates others, so that many runs together meet what one
-    even mixture never would (Groce and others, "Swarm Testing", 2012).
+    even mixture never would (Groce and others, "Swarm Testing", 2012). `length` says how much longer than usual it is,
+    and `hooked` whether merchants have endpoints from the start.
     """
 
     ends: Mapping[Call, Weights]
     steps: Weights
     actions: Weights
+    cards: Weights
+    pauses: Weights
     faults: frozenset[Fault]
+    length: float
+    hooked: bool
 
 
-Kinds = Sequence[tuple[float, Fault | None]]
-
-
-def draw_swarm(chance: random.Random, faults: Collection[Fault], *, kinds: Kinds, actions: int) -> Swarm:
-    """Draw how likely everything is; `kinds` are the usual weights of kinds of steps, and the fault that each is of."""
+def draw_swarm(chance: random.Random, faults: Collection[Fault], usual: Usual) -> Swarm:
+    """Draw how likely everything is."""
     present = frozenset(fault for fault in EVERY_FAULT if chance.random() < HALF and fault in faults)
     weight = {fault: chance.choice(WEIGHTS) for fault in EVERY_FAULT}
     ends = {
@@ -114,11 +134,15 @@ def draw_swarm(chance: random.Random, faults: Collection[Fault], *, kinds: Kinds
         for call, its in ENDS.items()
     }
     steps = [
-        usual * chance.choice(EXAGGERATED) * (fault is None or fault in present) for usual, fault in kinds
+        each * chance.choice(EXAGGERATED) * (fault is None or fault in present) for each, fault in usual.kinds
     ]
     return Swarm(
         ends=ends,
         steps=Weights.of(steps),
-        actions=Weights.of([chance.choice(LEFT_OUT) for _ in range(actions)]),
+        actions=Weights.of([chance.choice(LEFT_OUT) for _ in range(usual.actions)]),
+        cards=Weights.of([chance.choice(FAVOURED) for _ in range(usual.cards)]),
+        pauses=Weights.of([chance.choice(LEFT_OUT) for _ in range(usual.pauses)]),
         faults=present,
+        length=chance.choice(LENGTHS),
+        hooked=chance.random() < HALF,
     )

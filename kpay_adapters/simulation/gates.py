@@ -67,6 +67,11 @@ class WatchedStore:
         self._on_commit(records, held)
 
 
+# The ends of a commit by which it took effect, and where one stands that is durable and was not told so yet.
+EFFECTIVE = (Outcome.DONE, Outcome.SLOW, Outcome.UNKNOWN_WITH)
+SLOW = Stop(Call.SLEEP, "until it hears of its commit")
+
+
 class GatedStore:
     """A store behind a gate. `on_commit` is told of every unit that took effect, as it did."""
 
@@ -86,11 +91,14 @@ class GatedStore:
 
     async def commit(self, *records: Record, held: Sequence[Record] = ()) -> None:
         outcome = await stop(Stop(Call.COMMIT, records))
-        if outcome is Outcome.DONE or outcome is Outcome.UNKNOWN_WITH:
+        if outcome in EFFECTIVE:
             await self._store.commit(*records, held=held)
             self._on_commit(records, held)
-            if outcome is Outcome.DONE:
-                return
+        if outcome is Outcome.DONE:
+            return
+        if outcome is Outcome.SLOW:
+            await stop(SLOW)
+            return
         if outcome is Outcome.CONFLICT:
             # As if somebody else had written it, and undone that again, before we could look.
             moved = next((record for record in records if is_guarded(type(record))), records[0])

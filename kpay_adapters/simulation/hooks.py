@@ -1,13 +1,16 @@
 """Merchants' servers: registered, changed, and told of what happens."""
 
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from kpay_adapters.simulation.faults import Fault
 from kpay_adapters.simulation.merchants import Hook
 from kpay_adapters.simulation.world import World
 from kpay_adapters.testing import ScriptedCourier, accept, answer, miss
-from kpay_core import Kpay
+from kpay_core import Kpay, Scope
+from kpay_core.domain.endpoints import Endpoint
+from kpay_core.domain.events import Event
 from kpay_core.domain.posts import Post, Reply
 from kpay_core.flows.endpoints import NewSecret
 
@@ -16,17 +19,28 @@ SUBSCRIBED = (["*"], ["charge.succeeded"], ["refund.created", "charge.refunded"]
 
 def register(world: World, kpay: Kpay, process: int) -> None:
     """Register an endpoint."""
-    scope = world.draws.one_of(world.scopes)
+    hook = _new_hook(world, world.draws.one_of(world.scopes))
+    body = {"url": hook.url, "enabled_events": world.draws.one_of(SUBSCRIBED)}
+    world.begin(f"register {hook.url}", process, kpay.create_endpoint(hook.scope, body), partial(_hear, hook))
+
+
+def register_everywhere(world: World) -> None:
+    """Register an endpoint for everything in each world, before anything goes wrong."""
+    for scope in world.scopes:
+        hook = _new_hook(world, scope)
+        _hear(hook, world.do(f"register {hook.url}", world.healthy.create_endpoint(scope, {"url": hook.url})))
+
+
+def _new_hook(world: World, scope: Scope) -> Hook:
     hook = Hook(url=f"https://shop.example/hooks/{len(world.merchants.hooks)}", scope=scope)
     world.merchants.hooks.append(hook)
+    return hook
 
-    def heard(result: Any) -> None:
-        if isinstance(result, NewSecret):
-            hook.endpoint = result.endpoint.id
-            hook.secrets.append((result.secret, None))
 
-    body = {"url": hook.url, "enabled_events": world.draws.one_of(SUBSCRIBED)}
-    world.begin(f"register {hook.url}", process, kpay.create_endpoint(scope, body), heard)
+def _hear(hook: Hook, result: Any) -> None:
+    if isinstance(result, NewSecret):
+        hook.endpoint = result.endpoint.id
+        hook.secrets.append((result.secret, None))
 
 
 def change(world: World, kpay: Kpay, process: int) -> None:
@@ -35,17 +49,25 @@ def change(world: World, kpay: Kpay, process: int) -> None:
     if not known:
         return
     hook = world.draws.one_of(known)
-    what = world.draws.below(4)
     assert hook.endpoint is not None
-    if what == 0:
-        _rotate(world, kpay, process, hook, hook.endpoint)
-    elif what == 1:
-        # From here on nobody answers for it, and it may be gone at any moment.
-        world.begin(f"delete {hook.url}", process, kpay.delete_endpoint(hook.scope, hook.endpoint))
-    else:
-        status = "disabled" if what == 2 else "enabled"
-        work = kpay.update_endpoint(hook.scope, hook.endpoint, {"status": status})
-        world.begin(f"{hook.url} is to be {status}", process, work)
+    match world.draws.below(4):
+        case 0:
+            _rotate(world, kpay, process, hook, hook.endpoint)
+        case 1:
+            work = kpay.delete_endpoint(hook.scope, hook.endpoint)
+            world.begin(f"delete {hook.url}", process, work, partial(_silence, hook))
+        case 2:
+            work = kpay.update_endpoint(hook.scope, hook.endpoint, {"status": "disabled"})
+            world.begin(f"disable {hook.url}", process, work, partial(_silence, hook))
+        case _:
+            # Wanted again from now on, as far as anybody can tell, and for ever after two opposite wishes at once.
+            hook.silent, hook.wanted = False, True
+            work = kpay.update_endpoint(hook.scope, hook.endpoint, {"status": "enabled"})
+            world.begin(f"enable {hook.url}", process, work)
+
+
+def _silence(hook: Hook, result: Any) -> None:
+    hook.silent = isinstance(result, Endpoint) and not hook.wanted
 
 
 def _rotate(world: World, kpay: Kpay, process: int, hook: Hook, endpoint: str) -> None:
@@ -67,6 +89,20 @@ def _rotate(world: World, kpay: Kpay, process: int, hook: Hook, endpoint: str) -
     world.begin(f"rotate the secret of {hook.url}", process, work, heard)
 
 
+def resend(world: World, kpay: Kpay, process: int) -> None:
+    """Have an event delivered once more, or nine times more, to whoever wants it now."""
+    told = list(world.index.all(Event))
+    if not told:
+        return
+    event, times = world.draws.one_of(told), world.draws.one_of((1, 9))
+
+    async def work() -> None:
+        for _ in range(times):
+            await kpay.resend_event(event.scope, event.id, {})
+
+    world.begin(f"resend {event.type}, {times} times", process, work())
+
+
 def deliver(world: World, kpay: Kpay, process: int) -> None:
     """Look for what is to be delivered, and deliver it."""
     world.begin("delivering", process, deliver_all(world, kpay, process))
@@ -83,8 +119,7 @@ async def deliver_all(world: World, kpay: Kpay, process: int) -> int:
 
 def receive(world: World, process: int, post: Post) -> Reply | timedelta | None:
     """Let a merchant's server take a post, and answer as servers do."""
-    if world.keeps_time:
-        world.merchants.receive(post, now=world.clocks[process].moment)
+    world.merchants.receive(post, now=world.clocks[process].moment if world.keeps_time else None)
     if not world.has(Fault.RECEIVER):
         return accept(post)
     match world.draws.below(8):

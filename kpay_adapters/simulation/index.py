@@ -14,7 +14,7 @@ from kpay_core.domain.endpoints import Endpoint
 from kpay_core.domain.events import Event
 from kpay_core.domain.idempotency import IdempotencyKey
 from kpay_core.domain.lanes import Lane
-from kpay_core.domain.laws import Case, Source
+from kpay_core.domain.laws import Case, Source, Terms
 from kpay_core.domain.ledger import Account, Book, Kind, Sheet, Transfer, book_id
 from kpay_core.domain.payouts import Payout, Settlement
 from kpay_core.domain.refunds import Refund
@@ -39,6 +39,8 @@ class Index:
         self.accounts: dict[str, dict[Account, int]] = {}
         self.booked: set[tuple[Kind, str]] = set()
         self.endpoint_written: dict[str, int] = {}
+        # What charges cost, and from which step on.
+        self._terms: dict[str, list[tuple[int, Terms]]] = {}
         self._transfers: dict[str, list[Transfer]] = {}
         self._parts: dict[str, dict[str, Refund | Dispute]] = {}
         self._told: dict[str, list[Told]] = {}
@@ -50,6 +52,7 @@ class Index:
         """Return an index of the same records, of which nothing was charged yet, that goes its own way."""
         other = Index()
         other.records = {kind: dict(its) for kind, its in self.records.items()}
+        other._terms = {id: list(its) for id, its in self._terms.items()}
         return other
 
     def all(self, kind: type[R]) -> Iterable[R]:
@@ -84,10 +87,20 @@ class Index:
                 self._attempts.setdefault(record.delivery, []).append(record)
             case Endpoint():
                 self.endpoint_written[record.id] = step
+            case Book():
+                self._terms.setdefault(record.id, []).append(
+                    (step, (record.fee_basis_points, record.fee_cents))
+                )
             case _:
                 pass
         if isinstance(record, Charge | Refund) and record.idempotency_key is not None:
             self._made_under.setdefault(record.idempotency_key, {})[record.id] = record
+
+    def terms_since(self, charge: Charge, step: int) -> list[Terms]:
+        """Return the terms of a charge's book that held at a step, or at any later one."""
+        its = self._terms.get(book_id(charge.scope), [])
+        before = [terms for written, terms in its if written < step]
+        return [*before[-1:], *(terms for written, terms in its if written >= step)]
 
     def source_of(self, transfer: Transfer) -> Source | None:
         """Return the object that a transfer is written for."""

@@ -5,11 +5,12 @@ They know the public document and nothing else. What they find otherwise than it
 """
 
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import msgspec
 
+from kpay_adapters.simulation.watch import TOLERANCE
 from kpay_core import Scope
 from kpay_core.commit import CommitFailed
 from kpay_core.domain import signing
@@ -22,9 +23,6 @@ from kpay_core.domain.laws import Broken, Difference
 from kpay_core.domain.posts import Post
 from kpay_core.domain.refunds import Refund
 from kpay_core.domain.refunds import Status as RefundStatus
-
-# As far as the clocks of two of our processes may be apart, where none of them is wrong.
-SKEW = timedelta(seconds=5)
 
 # What a request may be refused with, and still be as if it had never been sent.
 REFUSED = (Invalid, NotFound, IdempotencyKeyReused)
@@ -62,7 +60,9 @@ class Hook(msgspec.Struct):
     """
     A server that a merchant has registered, with the secrets that it verifies by, and since when each may be old.
 
-    `rotations` are those that were begun, `rotating` those that have not ended, and perhaps never will.
+    `rotations` are those that were begun, `rotating` those that have not ended, and perhaps never will. `silent` says
+    that nothing may be sent there: it was deleted or disabled, its merchant was told so, and he has not `wanted` it
+    enabled.
     """
 
     url: str
@@ -70,6 +70,8 @@ class Hook(msgspec.Struct):
     endpoint: str | None = None
     rotations: int = 0
     rotating: int = 0
+    silent: bool = False
+    wanted: bool = False
     secrets: list[tuple[str, datetime | None]] = msgspec.field(
         default_factory=list[tuple[str, datetime | None]]
     )
@@ -109,12 +111,16 @@ class Merchants:
         if isinstance(error, CommitFailed | KpayError) and not isinstance(error, REFUSED):
             request.failed = True
 
-    def receive(self, post: Post, *, now: datetime) -> None:
-        """Verify a post as the public document says, by every secret that is in force."""
+    def receive(self, post: Post, *, now: datetime | None) -> None:
+        """Verify a post as the public document says, by every secret in force; without `now` no clock is right."""
         hook = next(hook for hook in self.hooks if hook.url == post.url)
+        if hook.silent:
+            self.broken(Broken("nothing_is_sent_where_it_is_not_wanted", Difference(hook.url, 0, 1)))
+        if now is None:
+            return
         header = post.headers[signing.HEADER]
         for secret, replaced_at in hook.secrets:
-            if replaced_at is not None and now >= replaced_at + ROTATION - SKEW:
+            if replaced_at is not None and now >= replaced_at + ROTATION - TOLERANCE:
                 continue
             try:
                 signing.verify(post.body, header, secret, now=now)

@@ -1,10 +1,15 @@
-"""News that come twice, late, under another name, or of what never was."""
+"""News that come twice, late, under another name, of what never was, or of what is so after all."""
 
+from kpay_adapters.sandbox import Entry
+from kpay_adapters.sandbox.cards import Behaviour
+from kpay_adapters.simulation.beginnings import finish
 from kpay_adapters.simulation.faults import Fault
 from kpay_adapters.simulation.world import World
-from kpay_core.domain.charges import Charge
+from kpay_core.commit import bump
+from kpay_core.domain.charges import Charge, Status
 from kpay_core.domain.news import News, NewsKind
 from kpay_core.domain.notices import Notice
+from kpay_core.domain.processing import Outcome
 from kpay_core.domain.refunds import Refund
 
 OF_DISPUTES = (NewsKind.DISPUTE_OPENED, NewsKind.DISPUTE_WON, NewsKind.DISPUTE_LOST)
@@ -13,12 +18,11 @@ OF_REFUNDS = (NewsKind.REFUNDED, NewsKind.REFUND_FAILED)
 KINDS = tuple(NewsKind)
 
 
-def repeat_or_lie(world: World) -> None:
-    """Let the network tell something once more, or something that is not so, where this run has either."""
-    if world.has(Fault.LIE) and (not world.has(Fault.REPEAT) or world.draws.below(2)):
-        lie(world)
-    elif world.has(Fault.REPEAT):
-        repeat(world)
+def tell_otherwise(world: World) -> None:
+    """Let the network tell something once more, or what is not so, or what is so after all, as this run has it."""
+    kinds = [tell for fault, tell in TELLINGS if world.has(fault)]
+    if kinds:
+        world.draws.one_of(kinds)(world)
 
 
 def repeat(world: World) -> None:
@@ -29,8 +33,11 @@ def repeat(world: World) -> None:
     notice = world.draws.one_of(kept)
     mode = "live" if notice.livemode else "test"
     renamed = world.draws.below(2) == 1
-    world.told_lies += 1
-    id = f"again-{world.told_lies}" if renamed else notice.id.removeprefix(f"{mode}/")
+    world.retold += 1
+    before = notice.id.removeprefix(f"{mode}/")
+    id = f"again-{world.retold}" if renamed else before
+    if before in world.lies:
+        world.lies.add(id)
     world.say(f"{world.step:3} the network tells again of {notice.kind} {notice.reference} as {id}")
     world.networks[mode].tell(
         News(
@@ -57,12 +64,14 @@ def lie(world: World) -> None:
     amount = draws.one_of((of.amount if of else 1, 1, 5000))
     if kind in (*OF_DISPUTES, *OF_REFUNDS):
         world.lied_about |= {reference, case or reference}
-    world.told_lies += 1
+    world.retold += 1
+    id = f"lie-{world.retold}"
+    world.lies.add(id)
     mode = "live" if of is not None and of.livemode else "test"
     world.say(f"{world.step:3} the network lies: {kind} of {reference}, {amount}")
     world.networks[mode].tell(
         News(
-            id=f"lie-{world.told_lies}",
+            id=id,
             kind=kind,
             reference=reference,
             dispute=case,
@@ -71,3 +80,31 @@ def lie(world: World) -> None:
             happened_at=world.network_clock.moment,
         )
     )
+
+
+def stray(world: World) -> None:
+    """Let the network capture after all what it had declined or reversed, and tell so."""
+    failed = [charge for charge in world.index.all(Charge) if charge.status is Status.FAILED]
+    if not failed:
+        return
+    charge = world.draws.one_of(failed)
+    mode = charge.scope.mode
+    entry = next((each for each in world.noted(mode, Entry) if each.id == charge.id), None)
+    if entry is None or entry.outcome not in (Outcome.REVERSED, Outcome.DECLINED):
+        return
+    captured = bump(entry, outcome=Outcome.CAPTURED, amount=charge.amount, behaviour=Behaviour.ORDINARY)
+    finish(world.journals[mode].commit(captured))
+    world.retold += 1
+    world.say(f"{world.step:3} the network captures {charge.id} after all")
+    world.networks[mode].tell(
+        News(
+            id=f"stray-{world.retold}",
+            kind=NewsKind.CAPTURED,
+            reference=charge.id,
+            amount=charge.amount,
+            happened_at=world.network_clock.moment,
+        )
+    )
+
+
+TELLINGS = ((Fault.REPEAT, repeat), (Fault.LIE, lie), (Fault.STRAY, stray))

@@ -71,6 +71,8 @@ def on_its_way(world: World) -> Iterable[str]:
     # What the network was made to say of a dispute that never was has no end.
     disputes = (each for each in index.all(Dispute) if each.case not in world.lied_about)
     yield from (dispute.id for dispute in disputes if laws.is_open(dispute))
+    waiting = (notice for notice in index.all(Notice) if notice.look_at is not None)
+    yield from (notice.id for notice in waiting if notice.id.partition("/")[2] not in world.lies)
     yield from (charge.id for charge in index.all(Charge) if charge.matures_at is not None)
     yield from (delivery.id for delivery in index.all(Delivery) if delivery.next_attempt_at is not None)
     yield from (

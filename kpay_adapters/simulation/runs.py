@@ -12,11 +12,12 @@ from typing import cast
 import msgspec
 
 from kpay_adapters.memory import MemoryStore
-from kpay_adapters.simulation.actions import ACTIONS
+from kpay_adapters.simulation.actions import ACTIONS, CARDS
 from kpay_adapters.simulation.beginnings import Beginnings, MakeStore
 from kpay_adapters.simulation.draws import Draws, History, Repeated
-from kpay_adapters.simulation.faults import EVERY_FAULT, Fault, Swarm, draw_swarm
-from kpay_adapters.simulation.news import repeat_or_lie
+from kpay_adapters.simulation.faults import EVERY_FAULT, Fault, Swarm, Usual, draw_swarm
+from kpay_adapters.simulation.hooks import register_everywhere
+from kpay_adapters.simulation.news import tell_otherwise
 from kpay_adapters.simulation.rest import check_at_rest, come_to_rest
 from kpay_adapters.simulation.violations import Violation
 from kpay_adapters.simulation.world import PROCESSES, World
@@ -53,6 +54,9 @@ KINDS: tuple[tuple[float, Fault | None], ...] = (
 )
 
 
+USUAL = Usual(kinds=KINDS, actions=len(ACTIONS), cards=len(CARDS), pauses=len(PASSING))
+
+
 class Failure(msgspec.Struct, kw_only=True):
     """A run that broke a law: which, how, and after which choices."""
 
@@ -82,6 +86,8 @@ class Runner:
     ) -> None:
         self.steps = steps
         self.faults = faults
+        # Of the last run.
+        self.steps_made = 0
         self._beginnings = Beginnings(make_store)
 
     def run(self, seed: int, *, story: list[str] | None = None) -> Failure | None:
@@ -94,20 +100,25 @@ class Runner:
         return self._run(seed, Repeated(history), self._swarm(Draws(seed)), story=story)
 
     def _swarm(self, draws: Draws) -> Swarm:
-        return draw_swarm(draws.random, self.faults, kinds=KINDS, actions=len(ACTIONS))
+        return draw_swarm(draws.random, self.faults, USUAL)
 
     def _run(
         self, seed: int, draws: Draws, swarm: Swarm, *, story: list[str] | None = None
     ) -> Failure | None:
         world = World(self._beginnings.next(), draws, swarm)
         world.story = story
+        most = max(round(self.steps * swarm.length), 1)
         try:
-            while world.step < self.steps and draws.begin_step():
+            if swarm.hooked:
+                register_everywhere(world)
+            while world.step < most and draws.begin_step():
                 world.step += 1
                 take_step(world)
             come_to_rest(world)
             check_at_rest(world, audited=seed % AUDITED == 0)
+            self.steps_made = world.step
         except Violation as violation:
+            self.steps_made = world.step
             law, (what, expected, found) = violation.broken
             if story is not None:
                 story.append(f"broken: {law}: {what} is {found}, expected {expected}")
@@ -136,7 +147,7 @@ def take_step(world: World) -> None:
             world.say(f"{world.step:3} process {process} begins: {action.__name__}")
         action(world, world.processes[process], process)
     elif kind == PASS:
-        milliseconds = draws.one_of(PASSING)
+        milliseconds = PASSING[draws.weigh(world.swarm.pauses)]
         world.say(f"{world.step:3} {milliseconds / 1000} s pass")
         world.pass_time(milliseconds)
     elif kind == CRASH:
@@ -155,7 +166,7 @@ def take_step(world: World) -> None:
         )
         world.turn_clocks(timedelta(0))
     elif kind == NEWS:
-        repeat_or_lie(world)
+        tell_otherwise(world)
 
 
 def go_on(world: World) -> bool:
@@ -197,7 +208,7 @@ def run_seeds(runner: Runner, seeds: range, *, stop_at: int = 1) -> Batch:
     for seed in seeds:
         failure = runner.run(seed)
         batch.runs += 1
-        batch.steps += failure.step if failure else runner.steps
+        batch.steps += runner.steps_made
         if failure is not None:
             batch.failures.append(failure)
             if len(batch.failures) == stop_at:

@@ -6,16 +6,20 @@ told in commits; so a store that loses or mixes up what it was given is found, t
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
 
 from kpay_adapters.simulation.index import Index
 from kpay_core.commit import Record, is_guarded
-from kpay_core.domain import laws
+from kpay_core.domain import charges, laws, notices
 from kpay_core.domain.book_laws import judge_book
-from kpay_core.domain.change_laws import CHANGES, versions_follow_each_other
+from kpay_core.domain.change_laws import (
+    CHANGES,
+    lanes_are_not_taken_from_the_living,
+    versions_follow_each_other,
+)
 from kpay_core.domain.charges import Charge
 from kpay_core.domain.deliveries import Delivery
 from kpay_core.domain.disputes import Dispute
@@ -23,26 +27,34 @@ from kpay_core.domain.endpoints import Subscriptions, subscribed, subscriptions_
 from kpay_core.domain.events import Event
 from kpay_core.domain.idempotency import IdempotencyKey
 from kpay_core.domain.lanes import Lane
-from kpay_core.domain.laws import Broken, Difference, Source
+from kpay_core.domain.laws import Broken, Difference, Source, fees_are_by_the_terms
 from kpay_core.domain.ledger import Book, Sheet, Transfer, book_id
+from kpay_core.domain.news import NewsKind
+from kpay_core.domain.notices import Notice
 from kpay_core.domain.payouts import Payout, Settlement
 from kpay_core.domain.refunds import Refund
 from kpay_core.domain.request_laws import judge_key
 from kpay_core.domain.scope import Scope
 from kpay_core.domain.telling_laws import judge_delivery, judge_telling, lanes_are_held_by_one
 
+# As far as the clocks of two of our processes may be apart, where none of them is wrong.
+TOLERANCE = timedelta(seconds=5)
+
 
 class Unit(msgspec.Struct, frozen=True, kw_only=True):
     """
     What was committed at once, by whose clock, at which step, and at which step its writer had begun its work.
 
-    `sources`, `keys` and `books` are what it touched, by name.
+    `keeps_time` says that no clock has been wrong by more than the tolerance. `sources`, `keys` and `books` are what
+    was touched, by name.
     """
 
     written: Sequence[Record]
+    held: Sequence[Record] = ()
     now: datetime
     step: int
     began: int
+    keeps_time: bool = True
     sources: dict[str, Source] = msgspec.field(default_factory=dict[str, Source])
     keys: set[str] = msgspec.field(default_factory=set[str])
     books: set[str] = msgspec.field(default_factory=set[str])
@@ -66,20 +78,18 @@ class Watch:
             Event: self._look_at_event,
             Delivery: self._look_at_delivery,
             Lane: self._look_at_lane,
+            Notice: self._look_at_notice,
         }
 
-    def note(
-        self, written: Sequence[Record], held: Sequence[Record], *, now: datetime, began: int, step: int
-    ) -> None:
+    def note(self, unit: Unit) -> None:
         """Take in a unit that has just taken effect, and judge all that it touched."""
-        for record in held:
+        for record in unit.held:
             self._check_held(record)
-        for record in written:
-            self._check_change(self.index.put(record), record)
-        for record in written:
-            self.index.enter(record, step=step)
-        unit = Unit(written=written, now=now, step=step, began=began)
-        for record in written:
+        for record in unit.written:
+            self._check_change(self.index.put(record), record, unit)
+        for record in unit.written:
+            self.index.enter(record, step=unit.step)
+        for record in unit.written:
             look = self._looks.get(type(record))
             if look is not None:
                 look(record, unit)
@@ -96,7 +106,7 @@ class Watch:
         if kept != record:
             self._break("what_is_held_stays", Difference("held", str(record), str(kept)))
 
-    def _check_change(self, before: Record | None, record: Record) -> None:
+    def _check_change(self, before: Record | None, record: Record, unit: Unit) -> None:
         if not is_guarded(type(record)):
             if before is not None:
                 self._break("what_is_appended_is_new", Difference("id", "a new one", record.id))
@@ -105,6 +115,24 @@ class Watch:
         if before is not None:
             for law in CHANGES:
                 self._break(law.__name__, *law(before, record))
+        elif isinstance(record, Charge):
+            terms = self.index.terms_since(record, unit.began)
+            self._break(fees_are_by_the_terms.__name__, *fees_are_by_the_terms(record, terms))
+        elif isinstance(record, Dispute):
+            self._check_case(record)
+        if isinstance(before, Lane) and isinstance(record, Lane) and unit.keeps_time:
+            law = lanes_are_not_taken_from_the_living
+            self._break(law.__name__, *law(before, record, now=unit.now, tolerance=TOLERANCE))
+
+    def _check_case(self, dispute: Dispute) -> None:
+        """Check that a case of the network's is one dispute."""
+        of_case = [
+            each
+            for each in self.index.all(Dispute)
+            if (each.case, each.livemode) == (dispute.case, dispute.livemode)
+        ]
+        if len(of_case) > 1:
+            self._break("a_case_is_one_dispute", Difference(dispute.case, 1, len(of_case)))
 
     def _check_key(self, id: str) -> None:
         key = self.index.get(IdempotencyKey, id)
@@ -172,6 +200,14 @@ class Watch:
 
     def _look_at_lane(self, lane: Lane, _: Unit) -> None:
         self._break(lanes_are_held_by_one.__name__, *lanes_are_held_by_one(lane))
+
+    def _look_at_notice(self, notice: Notice, _: Unit) -> None:
+        """Check that nobody waits for a person to find money that was captured for a charge which failed."""
+        charge = self.index.get(Charge, notice.reference)
+        captured = notice.kind is NewsKind.CAPTURED and notice.amount > 0
+        failed = charge is not None and charge.status is charges.Status.FAILED
+        if captured and failed and notice.status is notices.Status.CONTRADICTING:
+            self._break("what_is_captured_in_vain_is_a_stray", Difference("status", "stray", notice.status))
 
     def _report(self, found: Sequence[Broken]) -> None:
         for broken in found:

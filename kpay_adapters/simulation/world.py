@@ -30,7 +30,7 @@ from kpay_adapters.simulation.machines import (
 )
 from kpay_adapters.simulation.merchants import Merchants
 from kpay_adapters.simulation.violations import Violation, violate
-from kpay_adapters.simulation.watch import Watch
+from kpay_adapters.simulation.watch import Unit, Watch
 from kpay_adapters.testing import START, NewsDesk, ScriptedCourier, accept
 from kpay_core import Kpay
 from kpay_core.commit import CommitFailed, Conflict, Record, Rejected
@@ -77,7 +77,9 @@ class World:
         # Kept so that none is closed: what was abandoned runs no further, not even its own tidying up.
         self.abandoned: list[Task] = []
         self.running: Task | None = None
-        self.told_lies = 0
+        # News that the network told otherwise than by itself, those of them that are not so, and what these are about.
+        self.retold = 0
+        self.lies: set[str] = set()
         self.lied_about: set[str] = set()
         # What happened, in words, where somebody wants to read it.
         self.story: list[str] | None = None
@@ -134,8 +136,16 @@ class World:
         """Hold what has just become durable against the laws."""
         task = self.running
         assert task is not None, "somebody commits"
-        clock = self.clocks[task.process]
-        self.watch.note(records, held, now=clock.moment, began=task.began, step=self.step)
+        self.watch.note(
+            Unit(
+                written=records,
+                held=held,
+                now=self.clocks[task.process].moment,
+                step=self.step,
+                began=task.began,
+                keeps_time=self.keeps_time,
+            )
+        )
 
     def begin(self, name: str, process: int, work: Work, then: Callable[[Any], None] | None = None) -> None:
         """Begin something, up to the first call that it makes."""
@@ -166,7 +176,7 @@ class World:
         clock = self.clocks[HEALTHY]
 
         def receive(post: Post) -> Reply:
-            self.merchants.receive(post, now=clock.moment)
+            self.merchants.receive(post, now=clock.moment if self.keeps_time else None)
             return accept(post)
 
         return ScriptedCourier(receive, clock=clock)

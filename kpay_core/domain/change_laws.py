@@ -5,6 +5,7 @@ Each is a function of the two, and returns what is other than it says.
 """
 
 from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
 from operator import attrgetter
 from typing import Any, cast
 
@@ -15,6 +16,7 @@ from kpay_core.domain.deliveries import Delivery
 from kpay_core.domain.disputes import Dispute
 from kpay_core.domain.endpoints import Endpoint
 from kpay_core.domain.idempotency import LIFE, IdempotencyKey, State
+from kpay_core.domain.lanes import Lane
 from kpay_core.domain.laws import Difference, Differences, compare
 from kpay_core.domain.ledger import Book, Sheet
 from kpay_core.domain.notices import Notice
@@ -116,6 +118,20 @@ def answers_stay(before: Any, after: Any) -> Differences:
         return ()
     age = after.first_used_at - before.first_used_at
     return () if age >= LIFE else compare("forgotten after", "24 hours", str(age))
+
+
+def lanes_are_not_taken_from_the_living(
+    before: Lane, after: Lane, *, now: datetime, tolerance: timedelta
+) -> Differences:
+    """
+    A lane gets another holder once the lease of the one before is over.
+
+    `now` is by the clock of who writes, which may be apart from that of who held it by so much.
+    """
+    if before.holder is None or after.holder in (None, before.holder) or before.due_at is None:
+        return ()
+    left = before.due_at - now
+    return () if left <= tolerance else (Difference("lease", "over", f"{left} left"),)
 
 
 CHANGES: tuple[Change, ...] = (facts_stay, outcomes_stay, answers_stay)

@@ -269,7 +269,9 @@ def _of_dispute_closed(notice: Notice, held: Held) -> Decision:
     if notice.dispute is None:
         return contradict("the dispute has no name")
     if dispute is None:
-        return wait("the dispute is not known")
+        failed = held.charge is not None and held.charge.status is charges.Status.FAILED
+        # Nothing is disputed of it here, and nothing ever will be.
+        return contradict("the charge has failed") if failed else wait("the dispute is not known")
     if dispute.charge != notice.reference:
         return contradict("the dispute is of another charge")
     if notice.amount != dispute.amount:

@@ -38,6 +38,10 @@ from kpay_core.domain.refunds import Refund
 MAX_ATTEMPTS = len(deliveries.DELAYS) + 2
 
 
+# The first digit of every status that is a success.
+SUCCESSES = 2
+
+
 class Told(msgspec.Struct, frozen=True):
     """What an event says: its type, the object as it was then, and what of it had been otherwise."""
 
@@ -198,22 +202,23 @@ def deliveries_stay_in_their_scope(case: DeliveryCase) -> Differences:
 
 
 def deliveries_arrive_or_are_given_up_for_a_reason(case: DeliveryCase) -> Differences:
-    """Succeeded is what a 2xx was answered to; abandoned has its reason; pending is due at some time."""
-    delivery = case.delivery
-    arrived = any(attempt.failure is None for attempt in case.attempts)
-    return (
-        compare("succeeded", str(arrived), str(delivery.status is deliveries.Status.SUCCEEDED))
-        + compare(
-            "is due",
-            str(delivery.status is deliveries.Status.PENDING),
-            str(delivery.next_attempt_at is not None),
-        )
-        + compare(
-            "has a reason",
-            str(delivery.status is deliveries.Status.ABANDONED),
-            str(delivery.reason is not None),
-        )
-    )
+    """Succeeded is what was answered with a 2xx at last; abandoned has its reason; pending is due at some time."""
+    delivery, its = case.delivery, case.attempts
+    arrived = bool(its) and is_success(its[-1])
+    status = delivery.status
+    found = compare("succeeded", str(arrived), str(status is deliveries.Status.SUCCEEDED))
+    due, has_a_reason = delivery.next_attempt_at is not None, delivery.reason is not None
+    found += compare("is due", str(status is deliveries.Status.PENDING), str(due))
+    found += compare("has a reason", str(status is deliveries.Status.ABANDONED), str(has_a_reason))
+    for attempt in its:
+        shown = attempt.failure is None
+        found += compare(f"attempt {attempt.number} succeeded", str(is_success(attempt)), str(shown))
+    return found
+
+
+def is_success(attempt: Attempt) -> bool:
+    """Tell whether an attempt was answered with a 2xx (contract, section 8)."""
+    return attempt.status is not None and attempt.status // 100 == SUCCESSES
 
 
 def attempts_are_numbered_and_apart(case: DeliveryCase) -> Differences:

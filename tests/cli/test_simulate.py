@@ -38,7 +38,7 @@ def test_two_processes_run_what_one_does() -> None:
 def test_a_seed_that_is_not_given_is_told() -> None:
     told = [json.loads(kpay("--seeds", "1", "--jobs", "1", "--json").stdout) for _ in range(2)]
     assert told[0]["first_seed"] != told[1]["first_seed"]
-    assert (told[0]["held"], told[0]["runs"], told[0]["steps"]) == (True, 1, 60)
+    assert (told[0]["held"], told[0]["runs"]) == (True, 1)
     assert told[0]["faults"] == list(EVERY_FAULT)
 
 

@@ -32,7 +32,8 @@ def story_of(runner: Runner, seed: int) -> list[str]:
 def test_every_law_holds_in_the_first_runs() -> None:
     result = simulate(Campaign(seeds=300))
     assert result.failure is None, result.failure
-    assert (result.runs, result.steps) == (300, 300 * 60)
+    assert result.runs == 300
+    assert 50 < result.steps / result.runs < 70
 
 
 def test_a_seed_makes_the_same_run_again() -> None:
@@ -59,11 +60,13 @@ def test_runs_meet_every_fault_and_every_call() -> None:
         "no answer, and nothing done",
         "no answer, although it was done",
         "no answer, and done only later",
+        "done, and heard of later",
         "dies",
         "our clocks are turned",
         "is off by",
         "the network tells again",
         "the network lies",
+        "after all",
     ):
         assert words in told, words
 
