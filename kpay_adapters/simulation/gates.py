@@ -17,7 +17,7 @@ from kpay_core.domain.banking import BankVerdict
 from kpay_core.domain.cards import Card
 from kpay_core.domain.news import Mail
 from kpay_core.domain.processing import Verdict
-from kpay_core.ports import NoAnswer, Store
+from kpay_core.ports import Clock, NoAnswer, Store
 from kpay_core.query import Query
 
 R = TypeVar("R", bound=Record)
@@ -124,10 +124,22 @@ async def ask(what: str, effect: Callable[[], Coroutine[Any, Any, T]], later: La
     raise NoAnswer
 
 
+class Network(NewsDesk):
+    """The sandbox's network, which remembers the cases that it was given evidence on, in time or not."""
+
+    def __init__(self, *, journal: Store, clock: Clock) -> None:
+        super().__init__(journal=journal, clock=clock)
+        self.asked: set[str] = set()
+
+    async def dispute(self, *, dispute: str, evidence: str) -> bool:
+        self.asked.add(dispute)
+        return await super().dispute(dispute=dispute, evidence=evidence)
+
+
 class GatedNetwork:
     """The network behind a gate."""
 
-    def __init__(self, network: NewsDesk, later: Later) -> None:
+    def __init__(self, network: Network, later: Later) -> None:
         self._network = network
         self._later = later
 

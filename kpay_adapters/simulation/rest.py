@@ -144,7 +144,9 @@ def check_disputes(world: World, mode: str) -> None:
             violate(
                 Broken("disputes_end_as_announced", Difference(dispute.id, expected, dispute.status.value))
             )
-        if cases[dispute.case].answered != (dispute.submitted_at is not None):
+        # What is handed in too late is asked all the same, and not taken.
+        submitted, answered = dispute.submitted_at is not None, cases[dispute.case].answered
+        if answered > submitted or submitted > (dispute.case in world.networks[mode].asked):
             violate(
                 Broken("evidence_gets_there", Difference(dispute.id, str(dispute.submitted_at), "not there"))
             )

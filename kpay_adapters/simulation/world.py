@@ -17,6 +17,7 @@ from kpay_adapters.simulation.gates import (
     GatedBank,
     GatedNetwork,
     GatedStore,
+    Network,
     WatchedStore,
     stop,
 )
@@ -31,7 +32,7 @@ from kpay_adapters.simulation.machines import (
 from kpay_adapters.simulation.merchants import Merchants
 from kpay_adapters.simulation.violations import Violation, violate
 from kpay_adapters.simulation.watch import Unit, Watch
-from kpay_adapters.testing import START, NewsDesk, ScriptedCourier, accept
+from kpay_adapters.testing import START, ScriptedCourier, accept
 from kpay_core import Kpay
 from kpay_core.commit import CommitFailed, Conflict, Record, Rejected
 from kpay_core.domain.errors import KpayError
@@ -92,11 +93,11 @@ class World:
         self.merchants = Merchants(violate)
         self.store = beginning.store
         self.journals: dict[str, MemoryStore] = {}
-        self.networks: dict[str, NewsDesk] = {}
+        self.networks: dict[str, Network] = {}
         self.banks: dict[str, SandboxBank] = {}
         for mode in MODES:
             self.journals[mode] = journal = MemoryStore()
-            self.networks[mode] = NewsDesk(journal=journal, clock=self.network_clock)
+            self.networks[mode] = Network(journal=journal, clock=self.network_clock)
             self.banks[mode] = SandboxBank(journal=journal, clock=self.network_clock)
         self.processes = [self._process(number, beginning) for number in range(PROCESSES)]
         self.healthy = Kpay(
