@@ -9,7 +9,7 @@ from kpay_adapters.testing.couriers import Receiver, ScriptedCourier, accept, an
 from kpay_adapters.testing.crashes import Crash, Crashing, CrashPoint
 from kpay_adapters.testing.ids import SeededIds
 from kpay_adapters.testing.making import CHARGE, make_kpay
-from kpay_adapters.testing.networks import NewsDesk
+from kpay_adapters.testing.networks import NewsDesk, ScriptedNetwork, news
 
 __all__ = [
     "CHARGE",
@@ -21,10 +21,12 @@ __all__ = [
     "NewsDesk",
     "Receiver",
     "ScriptedCourier",
+    "ScriptedNetwork",
     "SeededIds",
     "accept",
     "answer",
     "make_kpay",
     "miss",
+    "news",
     "step_aside",
 ]
