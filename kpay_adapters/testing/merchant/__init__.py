@@ -1,0 +1,3 @@
+"""
+What a merchant sees, as a state machine: it asks for anything in any order, and knows what must be true then.
+"""
