@@ -1,17 +1,25 @@
 """The machine, run against one target, and what came of it."""
 
+import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import TypeVar
 
 import msgspec
 from hypothesis import HealthCheck, Phase, Verbosity, seed, settings
-from hypothesis.errors import FlakyFailure
+from hypothesis.errors import Flaky
 from hypothesis.stateful import run_state_machine_as_test
 
 from kpay_adapters.testing.merchant.laws import WORDS, Law, LawBroken
 from kpay_adapters.testing.merchant.machine import MerchantMachine
 from kpay_adapters.testing.merchant.money import Terms
-from kpay_adapters.testing.targets import Target
+from kpay_adapters.testing.targets import Ask, CannotAsk, Reply, Target
+
+T = TypeVar("T")
+
+# How long a history that breaks a law is made shorter; most of what can be left out is left out soon.
+SHORTEN_SECONDS = 30
 
 # What comes of reading an answer that is not of the shape which the API's document says.
 MISSHAPEN = (LookupError, TypeError, ValueError, AttributeError)
@@ -21,7 +29,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """
     A law that does not hold, what was seen instead, and the shortest history that shows it.
 
-    `again` is false where the same requests did not show it once more: then it is the first history.
+    `again` is false where it was seen once only, and the same requests did not show it once more.
     """
 
     law: str
@@ -50,11 +58,46 @@ class Checked(msgspec.Struct, frozen=True, kw_only=True):
     finding: Finding | None
 
 
+class Enough(BaseException):
+    """The history is short enough. Hypothesis would go on for minutes; it takes no notice of what is no `Exception`."""
+
+
+class Watched:
+    """A target of which it is remembered that it could not be asked: Hypothesis may make something else of that."""
+
+    def __init__(self, target: Target) -> None:
+        self.name, self.others, self.delivers = target.name, target.others, target.delivers
+        self.stopped: CannotAsk | None = None
+        self._target = target
+
+    def ask(self, ask: Ask) -> Reply:
+        return self._noting(self._target.ask, ask)
+
+    def now(self) -> datetime:
+        return self._noting(self._target.now)
+
+    def pass_time(self, seconds: int) -> Reply | None:
+        return self._noting(self._target.pass_time, seconds)
+
+    def audit(self) -> Sequence[str] | None:
+        return self._target.audit()
+
+    def close(self) -> None:
+        """Whoever gave it closes it."""
+
+    def _noting(self, call: Callable[..., T], *args: object) -> T:
+        try:
+            return call(*args)
+        except CannotAsk as reason:
+            self.stopped = reason
+            raise
+
+
 class Check:
     """One run of the machine, history by history, and what it has come to so far."""
 
     def __init__(self, target: Target, on_history: Callable[[int], None]) -> None:
-        self.target = target
+        self.target = Watched(target)
         self.on_history = on_history
         self.held: Counter[str] = Counter()
         self.passed_over: Counter[str] = Counter()
@@ -64,6 +107,7 @@ class Check:
         self.terms: Terms | None = None
         self.broken: list[tuple[LawBroken, list[str]]] = []
         self.last: list[str] = []
+        self.shorten_until: float | None = None
 
     def count(self, machine: MerchantMachine) -> None:
         """Take a history in that has ended."""
@@ -78,13 +122,25 @@ class Check:
             self.passed_over += machine.laws.passed_over
             self.on_history(self.histories)
 
-    def finding(self, *, again: bool) -> Finding | None:
-        """Return the last history that broke a law, which is the shortest; or the first where none did it again."""
+    def begin(self) -> None:
+        """Begin a history, unless one that broke a law has been made shorter for long enough."""
+        now = time.monotonic()
+        if self.broken and self.shorten_until is None:
+            self.shorten_until = now + SHORTEN_SECONDS
+        if self.shorten_until is not None and now > self.shorten_until:
+            raise Enough
+
+    def finding(self) -> Finding | None:
+        """Return the shortest history that broke a law."""
         if not self.broken:
             return None
-        broken, history = self.broken[-1 if again else 0]
+        broken, history = min(self.broken, key=lambda each: len(each[1]))
         return Finding(
-            law=broken.law, words=WORDS[broken.law], seen=broken.seen, history=history, again=again
+            law=broken.law.value,
+            words=WORDS[broken.law],
+            seen=broken.seen,
+            history=history,
+            again=len(self.broken) > 1,
         )
 
 
@@ -108,7 +164,8 @@ def check(
         """A history on the one target, which knows what the ones before it have found out."""
 
         def open_target(self) -> Target:
-            return target
+            run.begin()
+            return run.target
 
         def close_target(self) -> None:
             run.count(self)
@@ -117,7 +174,6 @@ def check(
             run.terms = run.terms or super().learn_terms()
             return run.terms
 
-    again = True
     try:
         run_state_machine_as_test(
             seed(seed_number)(Machine),
@@ -137,10 +193,11 @@ def check(
                 verbosity=Verbosity.quiet,
             ),
         )
-    except LawBroken:
-        pass
-    except FlakyFailure:
-        again = False
+    except (LawBroken, Flaky, Enough):
+        if run.target.stopped is not None:
+            raise run.target.stopped from None
+        if not run.broken:
+            raise
     except MISSHAPEN as failure:
         seen = f"an answer that is not as the API's document has it: {type(failure).__name__} {failure}"
         run.broken.append((LawBroken(Law.REQUESTS_ARE_ANSWERED, seen), run.last))
@@ -154,5 +211,5 @@ def check(
         laws={law.value: words for law, words in WORDS.items()},
         held={law.value: run.held[law] for law in Law},
         passed_over=dict(run.passed_over),
-        finding=run.finding(again=again),
+        finding=run.finding(),
     )

@@ -75,8 +75,12 @@ class OverHttp:
         self._connection = connect(parts.scheme, parts.hostname, parts.port)
         self._used_at = time.monotonic()
         self.others = len(other_keys)
-        self._knock()
-        self._clock = may_turn and self._ask_clock().said is Said.SHOWN
+        try:
+            self._knock()
+            self._clock = may_turn and self._ask_clock().said is Said.SHOWN
+        except BaseException:
+            self.close()
+            raise
 
     def ask(self, ask: Ask) -> Reply:
         # A dispute is answered by a POST, as the public document has it.
