@@ -2,10 +2,11 @@
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncGenerator, Callable, Generator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, nullcontext
+from collections.abc import AsyncGenerator, Callable, Generator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import structlog
 from sqlalchemy import MetaData, Table
@@ -33,6 +34,9 @@ from kpay_http.system import Limiter, System
 from kpay_http.turnstile import Turnstile
 from kpay_http.working import keep_on
 
+if TYPE_CHECKING:
+    from kpay_adapters.testing.merchant.checking import Checked
+
 log: Any = structlog.get_logger("kpay")
 
 # Of the contract: 100 requests a second, burst 200.
@@ -41,6 +45,10 @@ BURST_FACTOR = 2
 
 class Unreachable(Exception):
     """The database is not there, or does not let us in."""
+
+
+class CannotCheck(Exception):
+    """A server cannot be checked: it is away, it does not let us in, or what it takes is not installed."""
 
 
 class NotMigrated(Exception):
@@ -155,6 +163,28 @@ def witnesses_of(settings: Settings, kpay: Kpay) -> dict[str, Witness]:
     if not is_there or not isinstance(network, SandboxNetwork) or not isinstance(bank, SandboxBank):
         return {}
     return {"test": Witnesses(network, bank)}
+
+
+@contextmanager
+def open_check(
+    url: str, key: str, *, other_keys: Sequence[str], may_turn: bool
+) -> Generator[Callable[..., "Checked"]]:
+    """
+    Reach a server somewhere, to be a merchant of it and hold what it answers against what must be true.
+
+    It is the kit for tests that does it, which needs what a server does not. Raises `CannotCheck`, also while it is
+    open.
+    """
+    from kpay_adapters.testing.extras import NotInstalled
+    from kpay_adapters.testing.targets import CannotAsk, OverHttp
+
+    try:
+        from kpay_adapters.testing.merchant.checking import check
+
+        with closing(OverHttp(url, key, other_keys=other_keys, may_turn=may_turn)) as target:
+            yield partial(check, target)
+    except (NotInstalled, CannotAsk) as reason:
+        raise CannotCheck(str(reason)) from reason
 
 
 def limiter_of(settings: Settings, metrics: Metrics) -> Limiter | None:

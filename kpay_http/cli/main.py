@@ -8,13 +8,13 @@ import click
 from kpay_core.commit import CommitFailed
 from kpay_core.domain.errors import Invalid, KpayError
 from kpay_core.ports import CannotUnseal
-from kpay_http.cli import audit, events, keys, listen, merchants, running, simulate
-from kpay_http.compose import NotMigrated, Unreachable
+from kpay_http.cli import audit, check, events, keys, listen, merchants, running, simulate
+from kpay_http.compose import CannotCheck, NotMigrated, Unreachable
 from kpay_http.settings import BadSetting
 
 
 class NotDone(click.ClickException):
-    """An audit that could not be done. Its exit status is not 1, which says that something disagrees."""
+    """What could not be looked at. Its exit status is not 1, which says that something is wrong there."""
 
     exit_code = 2
 
@@ -28,7 +28,7 @@ class Commands(click.Group):
         except click.UsageError:
             raise
         except click.ClickException as failed:
-            if ctx.invoked_subcommand == audit.audit.name:
+            if ctx.invoked_subcommand in (audit.audit.name, check.check.name):
                 raise NotDone(failed.message) from failed
             raise
 
@@ -42,7 +42,7 @@ class Commands(click.Group):
             raise click.ClickException(told) from wrong
         except KpayError as wrong:
             raise click.ClickException(wrong.message) from wrong
-        except (NotMigrated, Unreachable) as wrong:
+        except (CannotCheck, NotMigrated, Unreachable) as wrong:
             raise click.ClickException(str(wrong)) from wrong
         except CannotUnseal as wrong:
             raise click.ClickException(f"A stored secret cannot be opened: {wrong}.") from wrong
@@ -65,8 +65,13 @@ def commands() -> None:
 
 for command in (
     *running.COMMANDS,
-    *(merchants.merchants, keys.keys, events.events, listen.listen),
-    *(audit.audit, simulate.simulate_command),
+    merchants.merchants,
+    keys.keys,
+    events.events,
+    listen.listen,
+    audit.audit,
+    check.check,
+    simulate.simulate_command,
 ):
     commands.add_command(command)
 

@@ -1,81 +1,23 @@
 """A network that tells what a test puts into its mailbox, and whether the books agree with all that was told."""
 
 from collections import Counter
-from collections.abc import Sequence
-from datetime import datetime, timedelta
 from typing import Any
 
-from kpay_adapters.sandbox import SandboxNetwork
-from kpay_adapters.testing import START
+from kpay_adapters.testing import ScriptedNetwork
 from kpay_core.domain import charges, disputes, refunds
 from kpay_core.domain.charges import Charge
 from kpay_core.domain.disputes import Dispute
 from kpay_core.domain.events import Event
 from kpay_core.domain.ledger import Transfer
-from kpay_core.domain.news import Mail, News, NewsKind
 from kpay_core.domain.notices import Notice, Status
-from kpay_core.domain.processing import Verdict
 from kpay_core.domain.refunds import Refund
-from kpay_core.ports import NoAnswer
 from tests.flows.world import World
-
-DUE_BY = START + timedelta(days=7)
-
-
-def news(kind: NewsKind, reference: str, amount: int, id: str = "", **facts: Any) -> News:
-    """Make a piece of news; a dispute's case is named after its charge, unless it is given."""
-    if kind.startswith("dispute"):
-        facts = {"dispute": f"case_{reference}", **facts}
-    if kind is NewsKind.DISPUTE_OPENED:
-        facts = {"code": "fraudulent", "evidence_due_by": DUE_BY, **facts}
-    told = {"happened_at": START, **facts}
-    return News(id=id or f"{kind}_{reference}", kind=kind, reference=reference, amount=amount, **told)
-
-
-class ScriptedNetwork(SandboxNetwork):
-    """The sandbox for charges and refunds; its mailbox and its ear for evidence are the test's."""
-
-    def __init__(self, world: World) -> None:
-        super().__init__(journal=world.journal, clock=world.clock)
-        self.box: list[News] = []
-        self.acknowledged: list[str] = []
-        self.evidence: list[tuple[str, str]] = []
-        self.reversed: list[str] = []
-        self.takes = True
-        self.silent = False
-        self.next_at: datetime | None = None
-
-    def tell(self, *told: News) -> None:
-        self.box += told
-
-    async def mail(self, *, limit: int) -> Mail:
-        self._answer()
-        return Mail(news=tuple(self.box[:limit]), next_at=self.next_at)
-
-    async def acknowledge(self, *, news: Sequence[str]) -> None:
-        self._answer()
-        self.acknowledged += news
-        self.box = [each for each in self.box if each.id not in news]
-
-    async def dispute(self, *, dispute: str, evidence: str) -> bool:
-        self._answer()
-        self.evidence.append((dispute, evidence))
-        return self.takes
-
-    async def reverse(self, *, reference: str) -> Verdict:
-        self._answer()
-        self.reversed.append(reference)
-        return await super().reverse(reference=reference)
-
-    def _answer(self) -> None:
-        if self.silent:
-            raise NoAnswer
 
 
 async def scripted(**given: Any) -> tuple[World, ScriptedNetwork]:
     """Open a world whose network is scripted."""
     world = await World(**given).open()
-    network = ScriptedNetwork(world)
+    network = ScriptedNetwork(journal=world.journal, clock=world.clock)
     world.kpay.processors = {"test": network}
     return world, network
 

@@ -7,6 +7,7 @@ import pytest
 
 from kpay_adapters.memory import MemoryStore
 from kpay_adapters.testing import Crash, Crashing, CrashPoint, FrozenClock, SeededIds
+from kpay_adapters.testing.networks import DUE_BY, ScriptedNetwork, news
 from kpay_core import Scope
 from kpay_core.commit import Unavailable, Unknown
 from kpay_core.domain.dispute_views import view_dispute
@@ -16,7 +17,7 @@ from kpay_core.domain.events import Event
 from kpay_core.domain.ledger import Transfer
 from kpay_core.domain.news import NewsKind
 from kpay_core.domain.views import encode
-from tests.flows.scripted import DUE_BY, ScriptedNetwork, a_charge, check_told, events, news, scripted
+from tests.flows.scripted import a_charge, check_told, events, scripted
 from tests.flows.world import ExactClock, Stepped, World, drive_anyhow, every_choice, run
 
 pytestmark = pytest.mark.anyio

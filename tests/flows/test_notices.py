@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from kpay_adapters.memory import MemoryStore
 from kpay_adapters.testing import START, Crash, Crashing, CrashPoint, FrozenClock, SeededIds
+from kpay_adapters.testing.networks import DUE_BY, ScriptedNetwork, news
 from kpay_core import Scope
 from kpay_core.commit import Record, Rejected, Unavailable, Unknown
 from kpay_core.domain.charges import Charge
@@ -23,16 +24,7 @@ from kpay_core.flows.charges import resolve_charge
 from kpay_core.flows.sweep import ROUND
 from kpay_core.ports import NoAnswer
 from kpay_core.query import Query
-from tests.flows.scripted import (
-    DUE_BY,
-    ScriptedNetwork,
-    a_charge,
-    check_told,
-    events,
-    news,
-    scripted,
-    transfers,
-)
+from tests.flows.scripted import a_charge, check_told, events, scripted, transfers
 from tests.flows.world import (
     DECLINED,
     DOWN,
@@ -347,7 +339,7 @@ async def test_a_stray_is_sent_back_however_long_the_network_is_silent() -> None
 
 async def test_no_news_cross_from_one_mode_to_the_other() -> None:
     world, network = await scripted()
-    other = ScriptedNetwork(world)
+    other = ScriptedNetwork(journal=world.journal, clock=world.clock)
     world.kpay.processors = {"test": network, "live": other}
     charge = await a_charge(world)
     _, refund = await a_refund(world)
@@ -382,7 +374,7 @@ async def test_no_news_cross_from_one_mode_to_the_other() -> None:
 
 async def test_a_silent_network_holds_no_other_up_and_the_next_news_are_known() -> None:
     world, network = await scripted()
-    live, charge = ScriptedNetwork(world), await a_charge(world)
+    live, charge = ScriptedNetwork(journal=world.journal, clock=world.clock), await a_charge(world)
     network.tell(news(OPENED, charge.id, 4999))
     network.next_at, live.next_at = START + timedelta(hours=2), START + timedelta(hours=1)
     world.kpay.processors = {"live": live, "test": network}
@@ -409,7 +401,7 @@ async def test_an_acknowledgement_that_is_lost_is_made_up_for_and_counts_nothing
         async def acknowledge(self, *, news: Any) -> None:
             raise NoAnswer(news)
 
-    deaf = Deaf(world)
+    deaf = Deaf(journal=world.journal, clock=world.clock)
     deaf.box = network.box
     world.kpay.processors = {"test": deaf}
     await world.kpay.collect_news()
@@ -561,7 +553,7 @@ def taker(world: World, seed: int) -> tuple[World, Any]:
     other = World(store=world.store, journal=world.journal, clock=world.clock, ids=SeededIds(seed))
     other.scope = world.scope
     other.kpay.store = Stepped(world.store)
-    network = ScriptedNetwork(other)
+    network = ScriptedNetwork(journal=other.journal, clock=other.clock)
     other.kpay.processors = {"test": network}
     return other, network
 
@@ -739,7 +731,7 @@ async def reborn(world: World, seed: int) -> tuple[World, ScriptedNetwork]:
         store=world.store, journal=world.journal, clock=FrozenClock(world.clock.now()), ids=SeededIds(seed)
     )
     again.scope = world.scope
-    network = ScriptedNetwork(again)
+    network = ScriptedNetwork(journal=again.journal, clock=again.clock)
     again.kpay.processors = {"test": network}
     return again, network
 
