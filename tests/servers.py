@@ -145,9 +145,11 @@ class Installation:
     def merchant(self, name: str = "Acme") -> dict[str, Any]:
         return self.json("merchants", "create", "--name", name, "--approve")
 
-    def start(self, command: str = "serve", *arguments: str, **settings: str | None) -> Server:
-        """Start a server on a free port, without waiting for it."""
-        port = free_port()
+    def start(
+        self, command: str = "serve", *arguments: str, port: int | None = None, **settings: str | None
+    ) -> Server:
+        """Start a server on a free port or the one that is given, without waiting for it."""
+        port = port or free_port()
         log = self.folder / f"{command}-{port}.log"
         with log.open("wb") as output:
             process = self.process(command, "--port", str(port), *arguments, output=output, **settings)
@@ -156,7 +158,7 @@ class Installation:
         return server
 
     def serve(self, *arguments: str, **settings: str | None) -> Server:
-        return self.start("serve", *arguments, **settings).wait_until_up()
+        return self.start("serve", *arguments, port=None, **settings).wait_until_up()
 
     def logs(self) -> str:
         """Everything that all servers have printed."""
