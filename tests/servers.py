@@ -125,10 +125,16 @@ class Installation:
         self, *arguments: str, output: int | IO[bytes] = subprocess.PIPE, **settings: str | None
     ) -> Process:
         """Start `kpay` as a process of its own, its standard error with its output."""
-        given = {name: value for name, value in os.environ.items() if not name.startswith("KPAY_")}
-        given |= {name: value for name, value in self._settings(settings).items() if value is not None}
         command = [sys.executable, "-m", "kpay_http.cli", *arguments]
-        return subprocess.Popen(command, env=given, cwd=self.folder, stdout=output, stderr=subprocess.STDOUT)
+        environment = self.environment(**settings)
+        return subprocess.Popen(
+            command, env=environment, cwd=self.folder, stdout=output, stderr=subprocess.STDOUT
+        )
+
+    def environment(self, **settings: str | None) -> dict[str, str]:
+        """Make the environment of a process of this installation."""
+        given = {name: value for name, value in os.environ.items() if not name.startswith("KPAY_")}
+        return given | {name: value for name, value in self._settings(settings).items() if value is not None}
 
     def _settings(self, settings: dict[str, str | None]) -> dict[str, str | None]:
         return {
