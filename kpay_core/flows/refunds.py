@@ -74,17 +74,17 @@ async def _attempt(ports: Ports, refund: Refund, charge: Charge, request_id: str
     """
     Ask the network, and answer by what it says; without an answer the refund is pending.
 
-    Once the network has taken a refund it will be seen through, also when our own books are out of reach. Where no
-    key leads back to it, its sender is told so, because an error would invite a second one.
+    Once the network may have taken a refund it will be seen through, also when our own books are out of reach. Where
+    no key leads back to it, its sender is told so, because an error would invite a second one.
     """
     verdict = await _send(ports, refund)
-    taken = verdict is not None and verdict.outcome in (Outcome.REFUNDED, Outcome.PENDING)
+    may_be_taken = verdict is None or verdict.outcome in (Outcome.REFUNDED, Outcome.PENDING)
     try:
         settled = await _settle(
             ports, refund, verdict or Verdict(Outcome.PENDING), charge=charge, request_id=request_id
         )
     except (CommitFailed, Contention):
-        if taken and refund.idempotency_key is None:
+        if may_be_taken and refund.idempotency_key is None:
             return answer_refund(refund)
         raise
     if settled.status is Status.REVERSING or refunds.was_undone(settled):
