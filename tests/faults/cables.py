@@ -87,7 +87,12 @@ class Cable:
         if self._state == "cut":
             writer.transport.abort()
             return
-        there = await asyncio.open_connection(self._parts.hostname, self._parts.port)
+        try:
+            there = await asyncio.open_connection(self._parts.hostname, self._parts.port)
+        except OSError:
+            # The server itself is away.
+            writer.transport.abort()
+            return
         self._writers |= {writer, there[1]}
         line = Line()
         for source, target, is_asking in ((reader, there[1], True), (there[0], writer, False)):

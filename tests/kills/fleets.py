@@ -118,13 +118,13 @@ def settings(**more: str) -> dict[str, str]:
 
 
 @contextmanager
-def on_sqlite(folder: Path, chance: random.Random) -> Generator[Fleet]:
-    """Run everything in one process beside the network, as most do who begin."""
+def on_sqlite(folder: Path, chance: random.Random, *, network_dies: bool = False) -> Generator[Fleet]:
+    """Run everything in one process beside the network, as most do who begin; the network may die as well."""
     installation = Installation(folder, f"sqlite:///{folder}/kpay.db", **settings())
     network, journal = a_network(folder, installation)
     fleet = Fleet(installation, chance, network, journal)
     fleet.servers = [Kpay(installation, "serve", port=own_port(), name="server")]
-    fleet.victims = list(fleet.servers)
+    fleet.victims = [*fleet.servers, *([network] if network_dies else [])]
     with running(fleet):
         yield fleet
 

@@ -80,6 +80,11 @@ def test_a_server_on_sqlite_that_is_killed_again_and_again_loses_nothing_and_dou
     prove(on_sqlite(folder, chance), chance)
 
 
+def test_a_network_that_is_killed_as_well_loses_nothing_and_doubles_nothing(folder: Path) -> None:
+    chance = a_chance()
+    prove(on_sqlite(folder, chance, network_dies=True), chance, kills=-(-KILLS // 5))
+
+
 def test_servers_workers_postgres_and_redis_that_are_killed_lose_nothing_and_double_nothing(
     folder: Path,
 ) -> None:
@@ -92,11 +97,11 @@ def test_servers_workers_postgres_and_redis_that_are_killed_lose_nothing_and_dou
         pytest.skip(str(missing))
 
 
-def prove(opening: AbstractContextManager[Fleet], chance: random.Random) -> None:
+def prove(opening: AbstractContextManager[Fleet], chance: random.Random, *, kills: int = KILLS) -> None:
     """Kill as many as asked for, let the rest come to its end, and hold everything against everything."""
     with opening as fleet, Shops(random.Random(chance.random())) as shops:
         clients = make_clients(fleet, shops, chance)
-        killed_in, turned_at = asyncio.run(kill_and_heal(fleet, clients, chance))
+        killed_in, turned_at = asyncio.run(kill_and_heal(fleet, clients, chance, kills))
         tell(figures.summary(fleet, clients, shops, seconds=killed_in, until=turned_at))
         audited = fleet.installation.json("audit")
         assert (audited["clean"], audited["journal"], audited["moving"]) == (True, True, 0), audited
@@ -105,7 +110,9 @@ def prove(opening: AbstractContextManager[Fleet], chance: random.Random) -> None
         tell(f"all agrees; {audited['checked']}")
 
 
-async def kill_and_heal(fleet: Fleet, clients: list[Client], chance: random.Random) -> tuple[float, datetime]:
+async def kill_and_heal(
+    fleet: Fleet, clients: list[Client], chance: random.Random, kills: int
+) -> tuple[float, datetime]:
     """Return the seconds that the killing took, and until when time went by itself."""
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http:
         for client in clients:
@@ -117,7 +124,7 @@ async def kill_and_heal(fleet: Fleet, clients: list[Client], chance: random.Rand
             supervising = running.create_task(fleet.supervise())
             for client in clients:
                 running.create_task(client.run())
-            await kill_again_and_again(fleet, chance)
+            await kill_again_and_again(fleet, chance, kills)
             killed_in = time.monotonic() - started
             for client in clients:
                 client.stopped = True
@@ -153,8 +160,8 @@ def make_clients(fleet: Fleet, shops: Shops, chance: random.Random) -> list[Clie
     ]
 
 
-async def kill_again_and_again(fleet: Fleet, chance: random.Random) -> None:
-    for _ in range(KILLS):
+async def kill_again_and_again(fleet: Fleet, chance: random.Random, kills: int) -> None:
+    for _ in range(kills):
         if chance.random() * 100 >= NOT_WAITED_FOR_PER_CENT:
             await fleet.until_up()
         await asyncio.sleep(chance.uniform(0, LONGEST_LIFE_SECONDS))
