@@ -130,10 +130,22 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def faults(session: nox.Session) -> None:
     """Crashes, kills and lost connections lose nothing; KPAY_FAULT_ROUNDS says how often each is tried."""
+    # What has a session of its own.
+    others = [f"--ignore=tests/{name}" for name in ("schema", "kills", "linearizability")]
     # Ten minutes for one proof: it starts and kills processes all the while.
-    check(
-        session, "pytest", "-m", "heavy", "--timeout=600", "--ignore=tests/schema", "tests", *session.posargs
-    )
+    check(session, "pytest", "-m", "heavy", "--timeout=600", *others, "tests", *session.posargs)
+
+
+@nox.session
+def kills(session: nox.Session) -> None:
+    """
+    Whatever dies, nothing is lost and nothing is doubled; and what clients see could have been one after the other.
+
+    KPAY_FAULT_KILLS says how many die, KPAY_FAULT_ROUNDS and KPAY_FAULT_KEYS how much is asked at once.
+    """
+    where = [] if any(each.startswith("tests/") for each in session.posargs) else ["tests/kills", "tests/linearizability"]
+    # Figures are printed; each test has a time limit of its own, by how many die in it.
+    check(session, "pytest", "-m", "heavy", "--capture=no", *where, *session.posargs)
 
 
 @nox.session

@@ -17,6 +17,8 @@ from kpay_adapters.drain import Drain
 from kpay_adapters.dramatiq_ import Kicked, Kicker, open_broker
 from kpay_adapters.keyring import SecretKeyring
 from kpay_adapters.sandbox import RECORDS, SandboxBank, SandboxClock, SandboxNetwork, Witnesses
+from kpay_adapters.sandbox.remote import RemoteClock, RemoteSandbox
+from kpay_adapters.sandbox.served import Desk, OnAnswer, serving
 from kpay_adapters.sender import Sender
 from kpay_adapters.sql import migrate
 from kpay_adapters.sql.derive import table_for
@@ -26,7 +28,7 @@ from kpay_adapters.system import SystemClock, SystemIds
 from kpay_core import Kpay
 from kpay_core.commit import CommitFailed, Record
 from kpay_core.domain.posts import Reply
-from kpay_core.ports import Couriers, Store, Wake, Witness, wake_nobody
+from kpay_core.ports import Couriers, Wake, Witness, wake_nobody
 from kpay_http.metrics import Metrics
 from kpay_http.sandbox_time import SandboxTime
 from kpay_http.settings import BadSetting, Settings, shown_url
@@ -104,7 +106,8 @@ async def migrate_all(settings: Settings) -> None:
     """Make or bring up to date all that is stored."""
     with reaching(settings):
         await migrate.migrate(settings.database_url)
-        await migrate.create_all(journal_url(settings), JOURNAL_METADATA)
+        if settings.sandbox_url is None:
+            await migrate.create_all(journal_url(settings), JOURNAL_METADATA)
 
 
 async def check_migrated(settings: Settings) -> None:
@@ -115,11 +118,36 @@ async def check_migrated(settings: Settings) -> None:
         raise NotMigrated("The database is not up to date: run `kpay migrate`.")
 
 
-async def clock_of(settings: Settings, journal: Store) -> SystemClock | SandboxClock:
-    """Choose the time to live by: the machine's, or one that testers turn."""
-    if not settings.test_clock:
-        return SystemClock()
-    clock = SandboxClock(SystemClock(), journal=journal)
+AnyClock = SystemClock | SandboxClock | RemoteClock
+
+
+class Sandbox(NamedTuple):
+    """The network and the bank of test mode, and the time to live by with them."""
+
+    network: SandboxNetwork | RemoteSandbox
+    bank: SandboxBank | RemoteSandbox
+    clock: AnyClock
+
+
+@asynccontextmanager
+async def open_sandbox(settings: Settings) -> AsyncGenerator[Sandbox]:
+    """Open the sandbox: in this process, with its journal, or the one that is a process of its own."""
+    clock: AnyClock = SystemClock()
+    if settings.sandbox_url is not None:
+        async with RemoteSandbox(settings.sandbox_url) as there:
+            if settings.test_clock:
+                clock = await followed(RemoteClock(clock, sandbox=there))
+            yield Sandbox(there, there, clock)
+        return
+    async with SqlStore(journal_url(settings), JOURNAL) as journal:
+        if settings.test_clock:
+            clock = await followed(SandboxClock(clock, journal=journal))
+        network = SandboxNetwork(journal=journal, clock=clock)
+        yield Sandbox(network, SandboxBank(journal=journal, clock=clock), clock)
+
+
+async def followed(clock: SandboxClock | RemoteClock) -> AnyClock:
+    """Have a clock that testers turn show their time from the start."""
     try:
         await clock.follow()
     except CommitFailed as failure:
@@ -127,12 +155,26 @@ async def clock_of(settings: Settings, journal: Store) -> SystemClock | SandboxC
     return clock
 
 
+@asynccontextmanager
+async def serve_sandbox(journal: str, *, host: str, port: int, on_answer: OnAnswer) -> AsyncGenerator[int]:
+    """Serve a sandbox to other processes, on a journal that is made where there is none; yield its port."""
+    with reaching(Settings(database_url=journal)):
+        await migrate.create_all(journal, JOURNAL_METADATA)
+    async with SqlStore(journal, JOURNAL) as store:
+        clock = SandboxClock(SystemClock(), journal=store)
+        await followed(clock)
+        network = SandboxNetwork(journal=store, clock=clock)
+        desk = Desk(network, SandboxBank(journal=store, clock=clock), clock, on_answer=on_answer)
+        async with serving(desk, host=host, port=port) as taken:
+            yield taken
+
+
 class Opened(NamedTuple):
     """The core, with what its owner may want to reach of what it is made of."""
 
     kpay: Kpay
     store: SqlStore
-    clock: SystemClock | SandboxClock
+    clock: AnyClock
 
 
 @asynccontextmanager
@@ -140,12 +182,11 @@ async def open_kpay(settings: Settings, secret: bytes, *, wake: Wake = wake_nobo
     """Open the core on its database, with the sandbox as the processor and the bank of test mode."""
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(SqlStore(settings.database_url))
-        journal = await stack.enter_async_context(SqlStore(journal_url(settings), JOURNAL))
-        clock = await clock_of(settings, journal)
+        network, bank, clock = await stack.enter_async_context(open_sandbox(settings))
         kpay = Kpay(
             store=store,
-            processors={"test": SandboxNetwork(journal=journal, clock=clock)},
-            rails={"test": SandboxBank(journal=journal, clock=clock)},
+            processors={"test": network},
+            rails={"test": bank},
             clock=clock,
             ids=SystemIds(),
             keyring=keyring_of(settings, secret),
@@ -158,6 +199,8 @@ async def open_kpay(settings: Settings, secret: bytes, *, wake: Wake = wake_nobo
 def witnesses_of(settings: Settings, kpay: Kpay) -> dict[str, Witness]:
     """Return who knows what really happened, by mode: the sandbox, where its journal is there."""
     network, bank = kpay.processors["test"], kpay.rails["test"]
+    if isinstance(network, RemoteSandbox):
+        return {"test": network}
     file = sqlite_path(journal_url(settings))
     is_there = file is None or Path(file).exists()
     if not is_there or not isinstance(network, SandboxNetwork) or not isinstance(bank, SandboxBank):
@@ -299,7 +342,7 @@ async def open_system(settings: Settings, secret: bytes, *, working: bool) -> As
         limiter = limiter_of(settings, metrics)
         turnstile = Turnstile()
         sandbox_time: SandboxTime | None = None
-        if isinstance(clock, SandboxClock) and sender is not None:
+        if not isinstance(clock, SystemClock) and sender is not None:
             pause = nullcontext if drain is None else drain.paused
             sandbox_time = SandboxTime(kpay, clock, sender, turnstile=turnstile, pause=pause)
             following = asyncio.create_task(keep_on("following the time", clock.follow))

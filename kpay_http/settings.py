@@ -15,6 +15,9 @@ import msgspec
 
 T = TypeVar("T")
 
+# What leads back to where it is asked, whatever a resolver says.
+THIS_MACHINE = ("127.0.0.1", "::1", "localhost")
+
 
 class BadSetting(Exception):
     """A setting that cannot be taken."""
@@ -30,6 +33,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     host: str = "127.0.0.1"
     port: int = 8000
     broker_url: str | None = None
+    # A sandbox that is a process of its own; without one, each process has the network and the bank in it.
+    sandbox_url: str | None = None
     secret_key: str | None = None
     # Keys for what is stored encrypted, the one that seals first; without any, one follows from the secret key.
     sealing_keys: tuple[str, ...] = ()
@@ -93,6 +98,12 @@ def read_settings(environment: Mapping[str, str] = os.environ, *, test_clock: bo
             _url(("redis", "rediss", "amqp", "amqps")),
             "redis://… or amqp://…",
         ),
+        sandbox_url=take(
+            "KPAY_SANDBOX_URL",
+            None,
+            _private_url,
+            "https://…, or http://… on this machine",
+        ),
         secret_key=take("KPAY_SECRET_KEY", None, str, "32 bytes in base64"),
         sealing_keys=take(
             "KPAY_SEALING_KEYS", (), _keys, "keys of 32 bytes in base64, with commas between them"
@@ -112,6 +123,16 @@ def _url(schemes: tuple[str, ...]) -> Callable[[str], str]:
         return text
 
     return read
+
+
+def _private_url(text: str) -> str:
+    """Read a URL over which cards may go: encrypted, or within this machine."""
+    parts = urlsplit(text)
+    if not parts.hostname or parts.query or parts.fragment:
+        raise ValueError
+    if parts.scheme != "https" and (parts.scheme, parts.hostname in THIS_MACHINE) != ("http", True):
+        raise ValueError
+    return text
 
 
 def _whole(least: int, most: int) -> Callable[[str], int]:

@@ -125,10 +125,16 @@ class Installation:
         self, *arguments: str, output: int | IO[bytes] = subprocess.PIPE, **settings: str | None
     ) -> Process:
         """Start `kpay` as a process of its own, its standard error with its output."""
-        given = {name: value for name, value in os.environ.items() if not name.startswith("KPAY_")}
-        given |= {name: value for name, value in self._settings(settings).items() if value is not None}
         command = [sys.executable, "-m", "kpay_http.cli", *arguments]
-        return subprocess.Popen(command, env=given, cwd=self.folder, stdout=output, stderr=subprocess.STDOUT)
+        environment = self.environment(**settings)
+        return subprocess.Popen(
+            command, env=environment, cwd=self.folder, stdout=output, stderr=subprocess.STDOUT
+        )
+
+    def environment(self, **settings: str | None) -> dict[str, str]:
+        """Make the environment of a process of this installation."""
+        given = {name: value for name, value in os.environ.items() if not name.startswith("KPAY_")}
+        return given | {name: value for name, value in self._settings(settings).items() if value is not None}
 
     def _settings(self, settings: dict[str, str | None]) -> dict[str, str | None]:
         return {
@@ -145,9 +151,11 @@ class Installation:
     def merchant(self, name: str = "Acme") -> dict[str, Any]:
         return self.json("merchants", "create", "--name", name, "--approve")
 
-    def start(self, command: str = "serve", *arguments: str, **settings: str | None) -> Server:
-        """Start a server on a free port, without waiting for it."""
-        port = free_port()
+    def start(
+        self, command: str = "serve", *arguments: str, port: int | None = None, **settings: str | None
+    ) -> Server:
+        """Start a server on a free port or the one that is given, without waiting for it."""
+        port = port or free_port()
         log = self.folder / f"{command}-{port}.log"
         with log.open("wb") as output:
             process = self.process(command, "--port", str(port), *arguments, output=output, **settings)
@@ -156,7 +164,7 @@ class Installation:
         return server
 
     def serve(self, *arguments: str, **settings: str | None) -> Server:
-        return self.start("serve", *arguments, **settings).wait_until_up()
+        return self.start("serve", *arguments, port=None, **settings).wait_until_up()
 
     def logs(self) -> str:
         """Everything that all servers have printed."""

@@ -29,6 +29,11 @@ class SandboxClock:
         self._journal = journal
         self._offset = timedelta(0)
 
+    @property
+    def offset(self) -> timedelta:
+        """How far the time was turned, as far as is known here."""
+        return self._offset
+
     def now(self) -> datetime:
         return self._clock.now() + self._offset
 

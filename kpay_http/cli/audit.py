@@ -73,7 +73,7 @@ async def run(*, journal: bool) -> tuple[Report, bool]:
                 return await opened.kpay.audit(witnesses=witnesses, on_progress=tell), bool(witnesses)
         except NoAnswer as failure:
             raise compose.Unreachable(
-                f"The sandbox's journal cannot be read: {failure.__cause__}"
+                f"The sandbox's journal cannot be read: {failure.__cause__ or failure}"
             ) from failure
 
 

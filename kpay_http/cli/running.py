@@ -1,4 +1,4 @@
-"""`kpay dev`, `serve`, `worker`, `migrate`, `openapi`: what runs, and what it needs."""
+"""`kpay dev`, `serve`, `worker`, `sandbox`, `migrate`, `openapi`: what runs, and what it needs."""
 
 import asyncio
 import json
@@ -143,6 +143,42 @@ def worker(host: str | None, metrics_port: int | None, local_webhooks: bool) -> 
 
 
 @click.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8100, show_default=True)
+@click.option(
+    "--journal",
+    default="sqlite:///sandbox.db",
+    show_default=True,
+    metavar="URL",
+    help="Where it writes down all that it does; made where there is none.",
+)
+def sandbox(host: str, port: int, journal: str) -> None:
+    """
+    The card network and the bank of test mode as a process of its own.
+
+    It lives on when installations are stopped, killed or made anew, and any number may share it: KPAY_SANDBOX_URL
+    tells them where it is. Logs what it is asked, and what it answers.
+    """
+    logs.configure(read_settings().log_format)
+
+    def tell(asked: str, reference: str, outcome: str) -> None:
+        log.info(asked, reference=reference, outcome=outcome)
+
+    async def work() -> None:
+        async with compose.serve_sandbox(journal, host=host, port=port, on_answer=tell) as taken:
+            await until_signalled(
+                until_cancelled(), on_start=lambda: log.info("serving the sandbox", host=host, port=taken)
+            )
+
+    run(work())
+
+
+async def until_cancelled() -> None:
+    """Wait for the end."""
+    await asyncio.Event().wait()
+
+
+@click.command()
 def migrate() -> None:
     """Make the database's tables, or bring them up to date."""
     settings = read_settings()
@@ -156,4 +192,4 @@ def openapi() -> None:
     say(document(create_framework()).decode())
 
 
-COMMANDS = (dev, serve, worker, migrate, openapi)
+COMMANDS = (dev, serve, worker, sandbox, migrate, openapi)

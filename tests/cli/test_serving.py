@@ -28,6 +28,7 @@ WRONG = {
     "KPAY_ALLOW_LOCAL_WEBHOOKS": "yes",
     "KPAY_TEST_CLOCK": "on",
     "KPAY_SEALING_KEYS": "c2hvcnQ=,c2hvcnQ=",
+    "KPAY_SANDBOX_URL": "http://sandbox.example:8100",
 }
 
 

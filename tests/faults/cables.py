@@ -6,17 +6,25 @@ from typing import Literal, Self
 from urllib.parse import urlsplit
 
 
+class Line:
+    """What is known of one connection: whether records are written through it, and whether its next answer is lost."""
+
+    writes = False
+    breaks_at_answer = False
+
+
 class Cable:
     """
     A TCP proxy in a thread of its own.
 
     While it is "cut" there are no connections, and none can be made; while it is "stuck" they stay, and nothing gets
-    through.
+    through. It can also be made to break at the next commit of a PostgreSQL server.
     """
 
     def __init__(self, url: str) -> None:
         self._parts = urlsplit(url)
         self._state: Literal["whole", "cut", "stuck"] = "whole"
+        self._breaks: Literal["before", "after"] | None = None
         self._writers: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._started = threading.Event()
@@ -48,6 +56,14 @@ class Cable:
         """End all connections; new ones can be made."""
         asyncio.run_coroutine_threadsafe(self._hang_up(), self._loop).result()
 
+    def hang_up_at_commit(self, when: Literal["before", "after"]) -> None:
+        """
+        End the connection that commits next: before the server hears of it, or after it has answered.
+
+        A writer's batch is one statement and a transaction of its own, so what it sends ends in a commit.
+        """
+        self._breaks = when
+
     async def _hang_up(self) -> None:
         for writer in list(self._writers):
             writer.transport.abort()
@@ -71,20 +87,42 @@ class Cable:
         if self._state == "cut":
             writer.transport.abort()
             return
-        there = await asyncio.open_connection(self._parts.hostname, self._parts.port)
+        try:
+            there = await asyncio.open_connection(self._parts.hostname, self._parts.port)
+        except OSError:
+            # The server itself is away.
+            writer.transport.abort()
+            return
         self._writers |= {writer, there[1]}
-        for source, target in ((reader, there[1]), (there[0], writer)):
-            task = asyncio.create_task(self._carry(source, target))
+        line = Line()
+        for source, target, is_asking in ((reader, there[1], True), (there[0], writer, False)):
+            task = asyncio.create_task(self._carry(source, target, line, is_asking=is_asking))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    async def _carry(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+    async def _carry(
+        self, source: asyncio.StreamReader, target: asyncio.StreamWriter, line: Line, *, is_asking: bool
+    ) -> None:
         try:
             while data := await source.read(65536):
                 if self._state == "stuck":
                     continue
+                if is_asking and self._breaks_before(data, line):
+                    break
+                if line.breaks_at_answer and not is_asking:
+                    break
                 target.write(data)
         except OSError:
             pass
         finally:
             target.transport.abort()
+
+    def _breaks_before(self, data: bytes, line: Line) -> bool:
+        """Tell whether what is asked here is not to arrive, and whether its answer is not."""
+        # Statements are named when they are first used on a connection, and called by their names from then on.
+        line.writes = line.writes or b"INSERT INTO" in data
+        if self._breaks is None or not line.writes:
+            return False
+        when, self._breaks = self._breaks, None
+        line.breaks_at_answer = when == "after"
+        return when == "before"

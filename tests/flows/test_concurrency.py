@@ -159,7 +159,7 @@ def test_of_many_sweepers_one_asks_the_network_and_then_nobody_for_a_while(seed:
     world.advance(seconds=6)
     drive(world.clock, Random(seed), *(world.kpay.sweep() for _ in range(5)))
     assert network.calls == {"lookup": 1}
-    world.advance(seconds=14)
+    world.advance(seconds=4)
     assert run(world.kpay.sweep()).looked_at == 0
     world.advance(seconds=1)
     assert run(world.kpay.sweep()).finished == 1

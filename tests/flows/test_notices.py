@@ -180,7 +180,7 @@ async def test_a_look_at_what_still_waits_writes_its_lease_and_nothing_else() ->
     world.advance(seconds=5)
     await world.kpay.sweep()
     notice = await the_notice(world)
-    assert (notice.version, notice.looks, notice.look_at) == (2, 1, world.clock.now() + timedelta(seconds=15))
+    assert (notice.version, notice.looks, notice.look_at) == (2, 1, world.clock.now() + timedelta(seconds=5))
 
 
 @pytest.mark.parametrize("kind", [CAPTURED, NewsKind.DECLINED, OPENED])

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from kpay_adapters.sandbox import SandboxNetwork
 from kpay_adapters.testing import FrozenClock
 from kpay_core.commit import CommitFailed, Conflict, Record, Unavailable, Unknown
 from kpay_core.domain.charges import Charge
@@ -18,8 +19,9 @@ from kpay_core.domain.disputes import Dispute
 from kpay_core.domain.errors import KpayError
 from kpay_core.domain.idempotency import Answer, Outcome
 from kpay_core.domain.processing import Outcome as Network
+from kpay_core.domain.processing import Verdict
 from kpay_core.domain.refunds import Refund
-from kpay_core.ports import Store
+from kpay_core.ports import NoAnswer, Store
 from tests.flows.money import FRAUDULENT, check_at_rest, check_money, come_to_rest
 from tests.flows.stories import A_MINUTE, STORIES, Do, Story, charging, later
 from tests.flows.world import DECLINED, DOWN, GOOD, LOST, REFUND_PENDING, World, check_books
@@ -74,6 +76,14 @@ MOODS: dict[str, dict[str, Any]] = {
     "unknown from then on, not written": {"failure": Unknown, "times": 1000},
     "unknown from then on, written": {"failure": Unknown, "written": True, "times": 1000},
 }
+
+
+class Forgetful(SandboxNetwork):
+    """A network whose answer to a refund is lost: it carries it out, and nobody hears of it."""
+
+    async def refund(self, *, reference: str, charge: str, amount: int) -> Verdict:
+        await super().refund(reference=reference, charge=charge, amount=amount)
+        raise NoAnswer
 
 
 async def told_by(send: Send, world: World) -> Answer | Exception:
@@ -132,11 +142,36 @@ async def test_a_charge_gets_through_a_store_in_a_mood(
 async def test_a_refund_gets_through_a_store_in_a_mood(
     number: str, key: str | None, mood: dict[str, Any]
 ) -> None:
+    await at_every_commit(refunding(key), lambda world: world.charge(number), mood, key=key)
+
+
+@pytest.mark.parametrize("mood", MOODS.values(), ids=MOODS)
+@pytest.mark.parametrize("key", [None, "k"], ids=["keyless", "key"])
+async def test_a_refund_whose_answer_is_lost_gets_through_a_store_in_a_mood(
+    key: str | None, mood: dict[str, Any]
+) -> None:
+    async def charge(world: World) -> Answer:
+        answer = await world.charge(GOOD)
+        world.kpay.processors = {"test": Forgetful(journal=world.journal, clock=world.clock)}
+        return answer
+
+    async def refund(world: World) -> Answer:
+        try:
+            return await refunding(key)(world)
+        finally:
+            world.kpay.processors = {"test": world.network}
+
+    await at_every_commit(refund, charge, mood, key=key)
+
+
+def refunding(key: str | None) -> Send:
+    """Refund a part of the one charge that there is."""
+
     async def refund(world: World) -> Answer:
         (charge,) = await world.all(Charge)
         return await world.refund(charge.id, amount=1000, key=key)
 
-    await at_every_commit(refund, lambda world: world.charge(number), mood, key=key)
+    return refund
 
 
 @pytest.mark.parametrize("number", [LOST, DOWN])
