@@ -14,8 +14,9 @@ end to every wait for the client:
 The answer itself is bounded too: uvicorn lets the application write no more while 64 KiB wait for the client.
 
 What this rests on: asyncio's Protocol callbacks, httptools' parser callbacks (`on_message_begin`, …), and
-from uvicorn 0.54 the class `HttpToolsProtocol` with its methods `on_response_complete`, `send_400_response`
-and `timeout_keep_alive_handler` and its attributes `transport`, `cycle`, `pipeline`, `headers` and `loop`.
+from uvicorn 0.54 the class `HttpToolsProtocol` with its methods `on_response_complete`, `send_400_response`,
+`timeout_keep_alive_handler` and `_unsupported_upgrade_warning` and its attributes `transport`, `cycle`, `pipeline`,
+`headers`, `url` and `loop`.
 """
 
 import asyncio
@@ -99,9 +100,10 @@ class DeadlineProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._expect_nothing()
         self._pending_bytes = 0
-        if _too_many(self.headers):
+        is_too_large = _too_many(self.headers) or _too_long(self.url, self.headers)
+        if is_too_large:
             self._fault = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
-        if _too_many(self.headers) or len(self.pipeline) >= PIPELINE_LIMIT:
+        if is_too_large or len(self.pipeline) >= PIPELINE_LIMIT:
             raise _Refused
         super().on_headers_complete()
 
@@ -130,6 +132,15 @@ class DeadlineProtocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         self._refuse(self._fault, msg)
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """
+        Answer as if no other protocol had been offered (RFC 9110, section 7.8), and close.
+
+        The parser has left unread what came in one piece with the request. Going on with what comes next might be
+        going on in the middle of a request.
+        """
+        self.cycle.keep_alive = False
 
     def _is_working(self) -> bool:
         """Whether the application has the last request in hand. Before the first there is no cycle."""
@@ -180,6 +191,11 @@ class DeadlineProtocol(HttpToolsProtocol):
 
 def _too_many(headers: list[tuple[bytes, bytes]] | None) -> bool:
     return headers is not None and len(headers) > HEADER_COUNT_LIMIT
+
+
+def _too_long(url: bytes, headers: list[tuple[bytes, bytes]]) -> bool:
+    """Tell whether headers that are complete should not have been let in; they may have come in one large piece."""
+    return len(url) + sum(len(name) + len(value) for name, value in headers) > HEAD_LIMIT_BYTES
 
 
 def _refusal(status: HTTPStatus, message: str) -> bytes:
