@@ -15,8 +15,8 @@ The answer itself is bounded too: uvicorn lets the application write no more whi
 
 What this rests on: asyncio's Protocol callbacks, httptools' parser callbacks (`on_message_begin`, …), and
 from uvicorn 0.54 the class `HttpToolsProtocol` with its methods `on_response_complete`, `send_400_response`,
-`timeout_keep_alive_handler` and `_unsupported_upgrade_warning` and its attributes `transport`, `cycle`, `pipeline`,
-`headers`, `url` and `loop`.
+`timeout_keep_alive_handler`, `_start_asgi_task` and `_unsupported_upgrade_warning` and its attributes `transport`,
+`cycle`, `pipeline`, `headers`, `url` and `loop`.
 """
 
 import asyncio
@@ -25,7 +25,8 @@ from http import HTTPStatus
 from uuid import uuid4
 
 import msgspec
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn._types import ASGI3Application
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 # Larger than any honest request's headers and as large as a body may be. The parser has no limit of its own.
 HEAD_LIMIT_BYTES = 64 * 1024
@@ -65,6 +66,9 @@ class DeadlineProtocol(HttpToolsProtocol):
 
     _fault = HTTPStatus.BAD_REQUEST
 
+    # The request that the application was given last; `cycle` is the last that was read, perhaps sent far ahead.
+    _in_hand: RequestResponseCycle | None = None
+
     # The client's side.
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -75,6 +79,9 @@ class DeadlineProtocol(HttpToolsProtocol):
         self._expect_nothing()
         self._stop_waiting_for_the_answer_to_be_taken()
         super().connection_lost(exc)
+        if self._in_hand is not None:
+            # Else its answer is written to where nobody is, and that is an error to uvloop, and to whoever reads logs.
+            self._in_hand.disconnected = True
 
     def data_received(self, data: bytes) -> None:
         for start in range(0, len(data), HEAD_LIMIT_BYTES):
@@ -112,6 +119,10 @@ class DeadlineProtocol(HttpToolsProtocol):
         super().on_body(body)
 
     # The application's side.
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._in_hand = cycle
+        super()._start_asgi_task(cycle, app)
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
