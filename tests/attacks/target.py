@@ -1,9 +1,9 @@
 """The service as an attacker meets it: requests as an ASGI server hands them on, and whatever is logged meanwhile."""
 
 import logging
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, MutableMapping, Sequence
 from itertools import pairwise
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import httpx
 import msgspec
@@ -12,7 +12,10 @@ import structlog
 from kpay_adapters.memory import MemoryStore
 from kpay_adapters.testing import START
 from kpay_core.commit import Record
+from kpay_core.query import Query
 from tests.http.world import FRAUDULENT, World
+
+R = TypeVar("R", bound=Record)
 
 # Events of these levels are ours to explain. A request that somebody sends is no reason for one.
 LOUD = frozenset({"warning", "warn", "error", "critical", "exception", "fatal"})
@@ -109,6 +112,31 @@ async def send(app: Any, attack: Attack, *, key: str | None) -> Heard:
     body = b"".join(message.get("body", b"") for message in rest)
     headers = tuple((bytes(name), bytes(value)) for name, value in start["headers"])
     return Heard(status=start["status"], headers=headers, body=body)
+
+
+def seen(heard: Heard) -> tuple[object, ...]:
+    """Everything that a client sees of an answer, apart from the name of the request."""
+    return heard.status, heard.body, sorted(pair for pair in heard.headers if pair[0] != b"request-id")
+
+
+class Asked(MemoryStore):
+    """A store that notes what it is asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[tuple[str, str]] = []
+
+    async def get(self, kind: type[R], id: str) -> R | None:
+        self.asked.append(("get", kind.__name__))
+        return await super().get(kind, id)
+
+    async def find(self, query: Query[R]) -> Sequence[R]:
+        self.asked.append(("find", query.kind.__name__))
+        return await super().find(query)
+
+    async def commit(self, *records: Record, held: Sequence[Record] = ()) -> None:
+        self.asked.append(("commit", " ".join(type(record).__name__ for record in records)))
+        await super().commit(*records, held=held)
 
 
 class Ears(logging.Handler):
