@@ -1,6 +1,7 @@
 """Requests that nobody honest sends, through the ASGI application: always 4xx in the envelope, never a 500."""
 
 import json
+import tracemalloc
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from kpay_adapters.testing import CHARGE
+from tests.attacks.memory import MIB
 from tests.attacks.target import Attack, send
 from tests.http.world import Client, World, field_errors
 
@@ -200,6 +202,20 @@ def test_any_id_is_a_404(victim: Client, root: str, id: str) -> None:
     answer = ask(victim, "GET", root + id)
     assert is_told_off(answer)
     assert answer.status_code == 404
+
+
+def test_long_paths_are_not_remembered(victim: Client) -> None:
+    def ask_for_many(mark: str) -> None:
+        for number in range(100):
+            assert ask(victim, "GET", f"/v1/charges/{number}{'a' * 60_000}{mark}").status_code == 404
+
+    ask_for_many("")
+    tracemalloc.start()
+    # With a letter past the first plane each of them takes four times the memory.
+    ask_for_many("\U0001f600")
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert kept < MIB
 
 
 @MANY

@@ -86,6 +86,6 @@ def test_how_long_refusals_take(database: str, tmp_path: Path, tell: Callable[[s
             quarters = statistics.quantiles(one, n=4)
             apart, spread = statistics.median(other) - quarters[1], quarters[2] - quarters[0]
             tell(
-                f"{name}, in {database}: medians {apart / 1000:+.1f} µs apart, half of all within {spread / 1000:.0f} µs;"
+                f"{name}, in {database}: medians {apart / 1000:+.1f} µs apart, half within {spread / 1000:.0f} µs;"
                 f" the second is slower {share_slower(one, other):.0%} of the time"
             )
