@@ -5,7 +5,11 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from tests.sender.conftest import dialled
 from tests.servers import Installation, Server, Site
+
+# A fixture of the sender's, which plays public addresses by loopback and notes what is dialled.
+__all__ = ["dialled"]
 
 
 @pytest.fixture(scope="module")
