@@ -6,92 +6,24 @@ import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import httpx
 import pytest
 import structlog
 
-from kpay_adapters.testing import CHARGE
-from kpay_core.domain.cards import Card, passes_luhn
+from kpay_core.domain.cards import Card
 from kpay_core.ports import Processor
-from tests.http.world import World, merged
-from tests.servers import Installation, Server
+from tests.attacks.canaries import AMEX, AMEX_CVC, GOOD, LATE, body, hostile_sources, requests, search
+from tests.cli.test_webhook_commands import Hooks, hooks
+from tests.http.world import World
+from tests.servers import Installation, Server, rows_of
 
+# A fixture of the command line's: a merchant's server on this machine.
+__all__ = ["hooks"]
 
-def canary(stem: str) -> str:
-    """Complete 15 digits to a valid number that nobody else uses."""
-    return next(stem + digit for digit in "0123456789" if passes_luhn(stem + digit))
-
-
-GOOD = [canary("471688502937148"), canary("548712093366159"), canary("60115839274460271")]
-AMEX = canary("37449182660351")
-# Three digits stand in every file by chance; what may be searched for is the pair, and the cvc of an amex.
-AMEX_CVC = "8302"
-# Never valid, but digits of a card all the same.
-MISTYPED = GOOD[0][:-1] + str((int(GOOD[0][-1]) + 1) % 10)
-LATE = "4000000000009805"
-DECLINED = "4000000000009995"
-NUMBERS = [*GOOD, AMEX, MISTYPED, LATE, DECLINED]
-
-
-def written(number: str) -> re.Pattern[bytes]:
-    """The digits with anything short between them: spaces, dashes, quotes, commas."""
-    return re.compile(rb"[ \-_.,\"'\\]{0,2}".join(digit.encode() for digit in number))
-
-
-PATTERNS = [written(number) for number in NUMBERS]
-
-
-def forms_of_cvc(cvc: str) -> list[bytes]:
-    """How a cvc would stand beside its name: in JSON, in a repr, in a query string, in a form."""
-    names = (b'"cvc":', b"'cvc': ", b'"cvc": ', b"cvc=", b'\\"cvc\\":', b'\\"cvc\\": ')
-    values = (b'"%s"', b"'%s'", b"%s", b'\\"%s\\"')
-    return [name + value % cvc.encode() for name in names for value in values]
-
-
-CVCS = ["907", AMEX_CVC]
-
-
-def body(number: str, cvc: str = "907", **changes: Any) -> dict[str, Any]:
-    return merged(merged(CHARGE, {"source": {"number": number, "cvc": cvc}}), changes)
-
-
-def requests() -> Iterator[tuple[bytes, dict[str, str]]]:
-    """Every way in which a card is sent: right, wrong, declined, broken, and with a key used twice."""
-    as_json = {"Content-Type": "application/json"}
-
-    def sent(body: Any, **headers: str) -> tuple[bytes, dict[str, str]]:
-        return json.dumps(body).encode(), as_json | {n.replace("_", "-"): v for n, v in headers.items()}
-
-    for number in GOOD:
-        yield sent(body(number))
-        yield sent(body(number), Idempotency_Key=f"order-{GOOD.index(number)}")
-        yield sent(body(number, amount=60), Idempotency_Key=f"order-{GOOD.index(number)}")
-    yield sent(body(AMEX, AMEX_CVC), Idempotency_Key="amex")
-    yield sent(body(DECLINED), Idempotency_Key="declined")
-    for wrong in (
-        body(MISTYPED),
-        body(GOOD[0], AMEX_CVC),
-        body(GOOD[0], amount=1),
-        body(" ".join(re.findall("....", GOOD[0]))),
-        merged(body(GOOD[0]), {"source": {"exp_year": 2001}}),
-        merged(body(GOOD[0]), {"source": {"name": "x"}}),
-        merged(body(GOOD[0]), {"source": {"number": int(GOOD[0]), "cvc": 907}}),
-        merged(body(GOOD[0]), {"source": {"number": [GOOD[0]], "cvc": {"is": AMEX_CVC}}}),
-        {**body(GOOD[0]), "source": f"{GOOD[0]} {AMEX_CVC}"},
-        {"amount": GOOD[0], "currency": GOOD[1], "source": None, "billing_address": GOOD[2]},
-        {"charge": GOOD[0], "amount": int(GOOD[0])},
-    ):
-        yield sent(wrong)
-        yield sent(wrong, Idempotency_Key="wrong")
-    whole = json.dumps(body(GOOD[0], AMEX_CVC)).encode()
-    yield whole[:-1], as_json
-    yield whole + whole, as_json
-    yield whole.replace(b'"cvc"', b'"cvc": 1, "cvc"'), as_json
-    yield b"\xff" + whole, as_json
-    yield whole, {"Content-Type": "text/plain"}
-    yield whole + b" " * 70_000, as_json
+# Thousands of requests, servers that are killed and started, and three days that pass.
+LONG = [pytest.mark.heavy, pytest.mark.timeout(600)]
 
 
 def charge_late_and_kill(server: Server, key: str) -> None:
@@ -114,52 +46,114 @@ def charge_late_and_kill(server: Server, key: str) -> None:
         server.kill()
 
 
-def search(what: bytes, where: str) -> None:
-    for pattern in PATTERNS:
-        assert not pattern.search(what), f"a card number in {where}"
-    for cvc in CVCS:
-        for form in forms_of_cvc(cvc):
-            assert form not in what, f"a cvc in {where}"
-
-
-def send_everything(server: Server, key: str) -> Iterator[bytes]:
+def send_everything(server: Server, key: str, *, hostile: int) -> Iterator[bytes]:
     """Send all requests to all that takes cards, and yield everything that comes back."""
     seen: set[int] = set()
     with httpx.Client(base_url=server.url, headers={"Authorization": f"Bearer {key}"}) as client:
         for path in ("/v1/charges", "/v1/refunds"):
-            for content, headers in requests():
-                answer = client.post(path, content=content, headers=headers)
+            for content, headers in requests(hostile=hostile):
+                answer = client.post(path, content=content, headers=headers, timeout=30)
                 seen.add(answer.status_code)
                 yield answer.content + str(answer.headers).encode()
+        paid = client.get("/v1/charges?status=succeeded").json()["data"][0]["id"]
+        assert client.post("/v1/refunds", json={"charge": paid, "amount": 1}).status_code == 201
+        if hostile:
+            # Disputes open, and payouts go out.
+            turned = client.post("/v1/test_clock", json={"advance_seconds": 259_200}, timeout=60)
+            assert turned.status_code == 200
         for path in (
-            "/metrics",
-            "/v1/charges?limit=100",
-            "/v1/refunds?charge=" + GOOD[0],
-            "/v1/charges/" + AMEX,
+            *("/metrics", "/openapi.json", "/docs", "/readyz", "/v1/charges/" + AMEX),
+            *("/v1/charges?limit=100", "/v1/events?limit=100", "/v1/disputes", "/v1/payouts", "/v1/balance"),
+            *(
+                "/v1/refunds?charge=" + GOOD[0],
+                "/v1/charges?starting_after=" + GOOD[1],
+                "/v1/charges?" + GOOD[2],
+            ),
         ):
             yield client.get(path).content
-    assert {201, 400, 402, 413} <= seen
+    assert {201, 202, 400, 402, 413} <= seen
 
 
-def test_no_byte_of_a_card_is_left_anywhere(tmp_path: Path) -> None:
-    with Installation(tmp_path, f"sqlite:///{tmp_path}/kpay.db") as installation:
-        key = installation.migrate().merchant()["keys"]["test"]["secret"]
-        for log_format in ("json", "console"):
+def outputs_of_commands(installation: Installation, merchant: str) -> Iterator[str]:
+    """What every command that shows data prints."""
+    for words in (
+        ("merchants", "list"),
+        ("keys", "list", "--merchant", merchant),
+        ("events", "list", "--merchant", merchant),
+        ("audit",),
+    ):
+        for options in ((), ("--json",)):
+            done = installation.command(*words, *options, KPAY_TEST_CLOCK="1")
+            assert done.exit_code == 0, done.output
+            yield done.output
+
+
+def dump(url: str) -> bytes:
+    """Every row of every table of a PostgreSQL database as text, and what its server shows of our statements."""
+    tables = [name for (name,) in rows_of(url, "SELECT tablename FROM pg_tables WHERE schemaname = 'public'")]
+    assert {"charges", "events", "idempotency_keys", "sandbox_journal"} <= set(tables)
+    rows = [row for name in tables for (row,) in rows_of(url, f'SELECT t::text FROM "{name}" t')]
+    assert len(rows) > 100
+    activity = rows_of(url, "SELECT query FROM pg_stat_activity WHERE datname = current_database()")
+    return "\n".join([*rows, *(query for (query,) in activity)]).encode()
+
+
+@pytest.mark.parametrize(
+    ("database", "formats", "hostile"),
+    [
+        ("SQLite", ["json"], 0),
+        pytest.param("SQLite", ["json", "console"], 1000, marks=LONG),
+        pytest.param("PostgreSQL", ["json", "console"], 1000, marks=LONG),
+    ],
+    ids=["SQLite, in short", "SQLite", "PostgreSQL"],
+)
+def test_no_byte_of_a_card_is_left_anywhere(
+    database: str,
+    formats: list[str],
+    hostile: int,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+    hooks: Hooks,
+) -> None:
+    on_sqlite = database == "SQLite"
+    url = f"sqlite:///{tmp_path}/kpay.db" if on_sqlite else request.getfixturevalue("fresh_postgres")()
+    settings = {"KPAY_TEST_CLOCK": "1", "KPAY_ALLOW_LOCAL_WEBHOOKS": "1"}
+    with Installation(tmp_path, url, **settings) as installation:
+        merchant = installation.migrate().merchant()
+        key = merchant["keys"]["test"]["secret"]
+        for log_format in formats:
             server = installation.serve(KPAY_LOG_FORMAT=log_format)
-            for answer in send_everything(server, key):
+            headers = {"Authorization": f"Bearer {key}"}
+            endpoint = httpx.post(
+                f"{server.url}/v1/webhook_endpoints", json={"url": hooks.url}, headers=headers
+            )
+            assert endpoint.status_code == 201
+            for answer in send_everything(server, key, hostile=hostile):
                 search(answer, "an answer")
             charge_late_and_kill(server, key)
-            assert (tmp_path / "kpay.db-wal").stat().st_size, "the WAL is there after a kill"
+            if on_sqlite:
+                assert (tmp_path / "kpay.db-wal").stat().st_size, "the WAL is there after a kill"
             assert "request" in server.log.read_text()
-            search_all(tmp_path)
+            search_all(tmp_path, url)
         # What comes after a crash finishes the charge, and must not know the card either.
         assert installation.serve().stop() == 0
-        search_all(tmp_path)
+        search_all(tmp_path, url)
+        if hostile:
+            for output in outputs_of_commands(installation, merchant["id"]):
+                search(output.encode(), "a command's output")
+    assert {"charge.succeeded", "charge.failed", "refund.created"} <= set(hooks.types())
+    assert "dispute.created" in hooks.types() or not hostile
+    for headers, posted in hooks.got:
+        search(posted + str(headers).encode(), "a webhook")
 
 
-def search_all(folder: Path) -> None:
+def search_all(folder: Path, url: str) -> None:
+    """Search the files of an installation, logs and databases, and the database that is none of them."""
     names = {file.name for file in folder.iterdir()}
-    assert {"kpay.db", "kpay-sandbox.db"} <= names
+    if url.startswith("sqlite"):
+        assert {"kpay.db", "kpay-sandbox.db"} <= names
+    else:
+        search(dump(url), "a table")
     for name in names:
         search((folder / name).read_bytes(), name)
 
@@ -208,3 +202,7 @@ def test_the_search_finds_a_card_where_there_is_one() -> None:
             search(f"so {leak} it is".encode(), "here")
     with pytest.raises(AssertionError):
         search(json.dumps(json.dumps({"cvc": AMEX_CVC})).encode(), "here")
+
+
+def test_hostile_cards_are_of_many_kinds() -> None:
+    assert len(set(hostile_sources(count=1000))) > 300
