@@ -14,8 +14,9 @@ end to every wait for the client:
 The answer itself is bounded too: uvicorn lets the application write no more while 64 KiB wait for the client.
 
 What this rests on: asyncio's Protocol callbacks, httptools' parser callbacks (`on_message_begin`, …), and
-from uvicorn 0.54 the class `HttpToolsProtocol` with its methods `on_response_complete`, `send_400_response`
-and `timeout_keep_alive_handler` and its attributes `transport`, `cycle`, `pipeline`, `headers` and `loop`.
+from uvicorn 0.54 the class `HttpToolsProtocol` with its methods `on_response_complete`, `send_400_response`,
+`timeout_keep_alive_handler`, `_start_asgi_task` and `_unsupported_upgrade_warning` and its attributes `transport`,
+`cycle`, `pipeline`, `headers`, `url` and `loop`.
 """
 
 import asyncio
@@ -24,7 +25,8 @@ from http import HTTPStatus
 from uuid import uuid4
 
 import msgspec
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn._types import ASGI3Application
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 # Larger than any honest request's headers and as large as a body may be. The parser has no limit of its own.
 HEAD_LIMIT_BYTES = 64 * 1024
@@ -64,6 +66,9 @@ class DeadlineProtocol(HttpToolsProtocol):
 
     _fault = HTTPStatus.BAD_REQUEST
 
+    # The request that the application was given last; `cycle` is the last that was read, perhaps sent far ahead.
+    _in_hand: RequestResponseCycle | None = None
+
     # The client's side.
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -74,6 +79,9 @@ class DeadlineProtocol(HttpToolsProtocol):
         self._expect_nothing()
         self._stop_waiting_for_the_answer_to_be_taken()
         super().connection_lost(exc)
+        if self._in_hand is not None:
+            # Else its answer is written to where nobody is, and that is an error to uvloop, and to whoever reads logs.
+            self._in_hand.disconnected = True
 
     def data_received(self, data: bytes) -> None:
         for start in range(0, len(data), HEAD_LIMIT_BYTES):
@@ -99,9 +107,10 @@ class DeadlineProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._expect_nothing()
         self._pending_bytes = 0
-        if _too_many(self.headers):
+        is_too_large = _too_many(self.headers) or _too_long(self.url, self.headers)
+        if is_too_large:
             self._fault = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
-        if _too_many(self.headers) or len(self.pipeline) >= PIPELINE_LIMIT:
+        if is_too_large or len(self.pipeline) >= PIPELINE_LIMIT:
             raise _Refused
         super().on_headers_complete()
 
@@ -110,6 +119,10 @@ class DeadlineProtocol(HttpToolsProtocol):
         super().on_body(body)
 
     # The application's side.
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._in_hand = cycle
+        super()._start_asgi_task(cycle, app)
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
@@ -130,6 +143,15 @@ class DeadlineProtocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         self._refuse(self._fault, msg)
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """
+        Answer as if no other protocol had been offered (RFC 9110, section 7.8), and close.
+
+        The parser has left unread what came in one piece with the request. Going on with what comes next might be
+        going on in the middle of a request.
+        """
+        self.cycle.keep_alive = False
 
     def _is_working(self) -> bool:
         """Whether the application has the last request in hand. Before the first there is no cycle."""
@@ -180,6 +202,11 @@ class DeadlineProtocol(HttpToolsProtocol):
 
 def _too_many(headers: list[tuple[bytes, bytes]] | None) -> bool:
     return headers is not None and len(headers) > HEADER_COUNT_LIMIT
+
+
+def _too_long(url: bytes, headers: list[tuple[bytes, bytes]]) -> bool:
+    """Tell whether headers that are complete should not have been let in; they may have come in one large piece."""
+    return len(url) + sum(len(name) + len(value) for name, value in headers) > HEAD_LIMIT_BYTES
 
 
 def _refusal(status: HTTPStatus, message: str) -> bytes:

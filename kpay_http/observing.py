@@ -12,6 +12,7 @@ from typing import Any
 import structlog
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
+from kpay_core.domain.errors import NotFound
 from kpay_http.body import Disconnected
 from kpay_http.errors import Refusal, refuse
 from kpay_http.logs import mask_text
@@ -21,6 +22,10 @@ KEY = "kpay.facts"
 
 # Enough that no two requests in any log share one.
 REQUEST_ID_BYTES = 16
+
+# Ours have fewer than 100 characters. The framework remembers the last 1,024 paths that it was asked for, whatever
+# their length: paths as long as headers may be would stay in memory, some hundred megabytes of them.
+PATH_LIMIT = 1024
 
 # What nginx counts a request as whose client hung up before there was an answer.
 CLIENT_GONE = 499
@@ -72,7 +77,10 @@ class Observer:
             await send(message)
 
         try:
-            await self._app(scope, receive, send_with_headers)
+            if len(scope["path"]) > PATH_LIMIT:
+                await send_refusal(refuse(NotFound()), send_with_headers)
+            else:
+                await self._app(scope, receive, send_with_headers)
         except Disconnected:
             facts.status = CLIENT_GONE
         except Exception as error:  # noqa: BLE001 - whatever it is, the client gets an answer

@@ -72,8 +72,11 @@ def verify(
     Return when a payload was signed, or raise a `SignatureError`.
 
     Compares in constant time. Parts of the header other than `t` and `v1` are passed over, so that later
-    versions can be sent beside this one.
+    versions can be sent beside this one. An empty secret is a `ValueError`, a bug of the caller: anybody could sign
+    with it.
     """
+    if not secret:
+        raise ValueError("verifying takes a secret")
     timestamp, signatures = _read(header)
     expected = signature(payload, secret=secret, timestamp=timestamp)
     # Every signature is compared, so that the time taken tells nothing of which one matched.

@@ -84,6 +84,8 @@ async def delete_endpoint(ports: Ports, scope: Scope, id: str) -> Endpoint:
 
 async def rotate_endpoint_secret(ports: Ports, scope: Scope, id: str) -> NewSecret:
     """Give an endpoint a new signing secret; for 24 hours the one before it signs too. Raises `NotFound`."""
+    # Before anything is sealed for it: what is asked for may be any text, also one for which nothing can be sealed.
+    await own_endpoint(ports, scope, id)
     secret = _make_secret(ports)
     sealed = seal(ports, id, secret)
     endpoint = await _change(

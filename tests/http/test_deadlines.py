@@ -291,6 +291,16 @@ def test_a_client_that_does_not_take_its_answer_is_dropped_with_it(
         assert len(rest(client)) < SIZES[path]
 
 
+def test_requests_sent_ahead_by_a_client_that_takes_no_answer_end_without_an_error(
+    server: uvicorn.Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    with connected(server, receive_buffer=2048) as client:
+        client.sendall(b"GET /large HTTP/1.1\r\nhost: x\r\n\r\n" * 3)
+        time.sleep(0.2)
+        assert all_closed(server)
+    assert [record.message for record in caplog.records if record.levelname == "ERROR"] == []
+
+
 def test_two_hundred_slow_clients_do_not_delay_anyone_and_are_all_closed(server: uvicorn.Server) -> None:
     with contextlib.ExitStack() as slow:
         for _ in range(200):

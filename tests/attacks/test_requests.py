@@ -1,6 +1,7 @@
 """Requests that nobody honest sends, through the ASGI application: always 4xx in the envelope, never a 500."""
 
 import json
+import tracemalloc
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,8 +9,11 @@ import httpx
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from kpay_adapters.testing import CHARGE
+from tests.attacks.memory import MIB
+from tests.attacks.target import Attack, send
 from tests.http.world import Client, World, field_errors
 
 # One world for all examples: what they leave behind is part of the hostility.
@@ -42,35 +46,14 @@ def ask(
     body: bytes = b"",
     with_key: bool = True,
 ) -> httpx.Response:
-    """Call the application as a server would, with bytes that no client library lets through."""
+    """Send what no client library lets through, with the client's key or without."""
+    attack = Attack(
+        operation="", method=method, path=path, query=query, headers=tuple(headers or ()), body=body
+    )
     key = client.headers["Authorization"].encode()
-    given = [*([(b"authorization", key)] if with_key else []), *(headers or [])]
-    scope = {
-        "type": "http",
-        "asgi": {"version": "3.0"},
-        "http_version": "1.1",
-        "method": method,
-        "scheme": "http",
-        "path": path,
-        "raw_path": path.encode(errors="surrogateescape"),
-        "query_string": query,
-        "root_path": "",
-        "headers": given,
-        "server": ("127.0.0.1", 80),
-        "client": ("127.0.0.1", 50000),
-    }
-    sent: list[Any] = []
-
-    async def receive() -> Any:
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    async def send(message: Any) -> None:
-        sent.append(message)
-
-    client.world.run(client.world.app(scope, receive, send))
-    start, *rest = sent
-    content = b"".join(message["body"] for message in rest)
-    return httpx.Response(start["status"], headers=start["headers"], content=content)
+    given = ((b"authorization", key), *attack.headers) if with_key else attack.headers
+    heard = client.world.run(send(client.world.app, replace(attack, headers=given), key=None))
+    return heard.response()
 
 
 def is_told_off(answer: httpx.Response) -> bool:
@@ -219,6 +202,20 @@ def test_any_id_is_a_404(victim: Client, root: str, id: str) -> None:
     answer = ask(victim, "GET", root + id)
     assert is_told_off(answer)
     assert answer.status_code == 404
+
+
+def test_long_paths_are_not_remembered(victim: Client) -> None:
+    def ask_for_many(mark: str) -> None:
+        for number in range(100):
+            assert ask(victim, "GET", f"/v1/charges/{number}{'a' * 60_000}{mark}").status_code == 404
+
+    ask_for_many("")
+    tracemalloc.start()
+    # With a letter past the first plane each of them takes four times the memory.
+    ask_for_many("\U0001f600")
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert kept < MIB
 
 
 @MANY
