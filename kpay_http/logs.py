@@ -12,6 +12,7 @@ import re
 import sys
 import threading
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, Literal, cast
 
 import msgspec
@@ -70,7 +71,7 @@ def mask(_logger: object, _method: str, event: EventDict) -> EventDict:
     own ids can hold as many digits in a row and are left alone. What is neither text, number nor collection is
     made text first, so that nothing reaches the renderer unseen.
     """
-    if _PLAIN.issuperset(map(type, event.values())) and not _is_suspect(event):
+    if _PLAIN.issuperset(map(type, event.values())) and _harmless_json(event) is not None:
         return event
     return {key: _masked(value, 0) for key, value in event.items()}
 
@@ -80,17 +81,18 @@ _JSON = msgspec.json.Encoder()
 _ZEROS_FOR_DIGITS = bytes(ord("0") if byte in b"0123456789" else ord(".") for byte in range(256))
 
 
-def _is_suspect(event: EventDict) -> bool:
+def _harmless_json(event: object) -> bytes | None:
     """
-    Look at all plain values in one go: a request's line is written for every request, and seldom holds anything.
+    Write an event of plain values as JSON, and look at all of it in one go: it seldom holds anything to hide.
 
-    False is certain; True means that a closer look is due.
+    None means that a closer look is due.
     """
     try:
         text = _JSON.encode(event)
     except (UnicodeEncodeError, ValueError):
-        return True
-    return b"000000000000" in text.translate(_ZEROS_FOR_DIGITS, b" -") or b"k_" in text or b"whsec_" in text
+        return None
+    digits = text.translate(_ZEROS_FOR_DIGITS, b" -")
+    return None if b"000000000000" in digits or b"k_" in text or b"whsec_" in text else text
 
 
 # The shortest thing that is hidden: twelve digits.
@@ -166,6 +168,24 @@ def _is_card_number(digits: str) -> bool:
     return (sum(map(int, digits[-1::-2])) + sum(n - 9 if n > 9 else n for n in doubled)) % 10 == 0
 
 
+def log_request(**facts: object) -> None:
+    """
+    Log what became of a request, of which nothing but plain values is told.
+
+    It is the commonest line by far. As JSON it is written directly, in half the time that structlog takes.
+    """
+    if structlog.get_config()["processors"][-1] is _render_json:
+        names = {"event": "request", "logger": _REQUESTS, "level": "info", "timestamp": datetime.now(UTC)}
+        line = _harmless_json({**facts, **names})
+        if line is not None:
+            _DIRECT.msg(line.decode())
+            return
+    structlog.get_logger(_REQUESTS).info("request", **facts)
+
+
+_REQUESTS = "kpay.requests"
+
+
 def _add_logger(logger: Any, _method: str, event: EventDict) -> EventDict:
     event["logger"] = logger.name
     return event
@@ -206,6 +226,9 @@ class _Lines:
             pass
 
     debug = info = warning = error = critical = fatal = exception = log = msg
+
+
+_DIRECT = _Lines()
 
 
 class _ToStructlog(logging.Handler):

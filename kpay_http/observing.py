@@ -4,9 +4,9 @@ What every response has and every request leaves behind: Request-Id, no-store, a
 The outermost layer, around the framework, so that what the framework itself refuses is covered too.
 """
 
+import os
 import time
 import traceback
-from secrets import token_hex
 from typing import Any
 
 import structlog
@@ -15,7 +15,7 @@ from litestar.types import ASGIApp, Message, Receive, Scope, Send
 from kpay_core.domain.errors import NotFound
 from kpay_http.body import Disconnected
 from kpay_http.errors import Refusal, refuse
-from kpay_http.logs import mask_text
+from kpay_http.logs import log_request, mask_text
 from kpay_http.metrics import Metrics
 
 KEY = "kpay.facts"
@@ -60,7 +60,7 @@ class Observer:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
-        facts = Facts(f"req_{token_hex(REQUEST_ID_BYTES)}")
+        facts = Facts(f"req_{os.urandom(REQUEST_ID_BYTES).hex()}")
         scope[KEY] = facts  # type: ignore[literal-required]
         started = time.perf_counter()
 
@@ -97,8 +97,7 @@ class Observer:
 
     def _leave_behind(self, method: str, route: str, facts: Facts, seconds: float) -> None:
         self._metrics.count_request(method, route, facts.status, seconds)
-        log.info(
-            "request",
+        log_request(
             request_id=facts.request_id,
             method=method,
             route=route,

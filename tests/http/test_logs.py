@@ -4,6 +4,7 @@ import json
 import logging
 import sys
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -41,23 +42,33 @@ def mask(**event: object) -> dict[str, Any]:
     return dict(logs.mask(None, "info", dict(event)))
 
 
+REQUEST: dict[str, Any] = {
+    "request_id": "req_1",
+    "method": "POST",
+    "route": "/v1/charges",
+    "status": 201,
+    "ms": 12.5,
+    "merchant": None,
+    "livemode": False,
+}
+
+
 def test_a_request_is_one_line_with_a_time_in_utc(lines: Lines) -> None:
-    structlog.get_logger("kpay.requests").info(
-        "request", request_id="req_1", method="POST", route="/v1/charges", status=201, ms=12.5, livemode=False
-    )
+    logs.log_request(**REQUEST)
     (line,) = lines()
     assert line.pop("timestamp").endswith("Z")
-    assert line == {
-        "event": "request",
-        "level": "info",
-        "logger": "kpay.requests",
-        "request_id": "req_1",
-        "method": "POST",
-        "route": "/v1/charges",
-        "status": 201,
-        "ms": 12.5,
-        "livemode": False,
-    }
+    assert line == {"event": "request", "level": "info", "logger": "kpay.requests", **REQUEST}
+
+
+@pytest.mark.parametrize("hidden", ["mer_1", CARD, KEY, "\ud800"])
+def test_the_line_of_a_request_is_the_one_that_structlog_would_write(lines: Lines, hidden: str) -> None:
+    logs.log_request(**{**REQUEST, "merchant": hidden})
+    structlog.get_logger("kpay.requests").info("request", **{**REQUEST, "merchant": hidden})
+    direct, usual = lines()
+    times = [datetime.fromisoformat(line.pop("timestamp")) for line in (direct, usual)]
+    assert times == sorted(times)
+    assert direct == usual
+    assert list(direct) == list(usual)
 
 
 def test_libraries_logs_take_the_same_way(lines: Lines) -> None:
