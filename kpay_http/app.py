@@ -14,6 +14,7 @@ from kpay_http import docs, health
 from kpay_http.calls import AnyRequest
 from kpay_http.errors import Refusal, refuse, refuse_status
 from kpay_http.observing import Observer
+from kpay_http.replies import Straight
 from kpay_http.system import System
 from kpay_http.v1 import balance, charges, disputes, events, payouts, refunds, test_clock, webhook_endpoints
 
@@ -39,6 +40,7 @@ def create_framework(system: System | None = None) -> Litestar:
     routes = (*V1_ROUTES, *health.ROUTES, *docs.ROUTES)
     return Litestar(
         route_handlers=[*options_of(routes), *routes],
+        middleware=[Straight],
         exception_handlers={
             KpayError: answer_error,
             CommitFailed: answer_error,

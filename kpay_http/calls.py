@@ -4,11 +4,11 @@ One call to the API, from its bytes to the core and back.
 The order is the contract's (section 4): size, authentication, rate limit, parse; look-up and the rest are the core's.
 """
 
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl
 
-from litestar import Request, Response
+from litestar import Request
 
 from kpay_core.domain.errors import Invalid, Unauthenticated
 from kpay_core.domain.idempotency import Answer, Outcome
@@ -17,14 +17,15 @@ from kpay_core.domain.views import encode
 from kpay_http import body
 from kpay_http.errors import RateLimited
 from kpay_http.observing import facts_of
+from kpay_http.replies import Reply
 from kpay_http.system import System
-
-JSON = "application/json"
 
 STATUS = {Outcome.CREATED: 201, Outcome.DECLINED: 402, Outcome.ACCEPTED: 202}
 
 # The public document names six parameters at most; more than this is noise.
 MAX_PARAMETERS = 50
+
+REPLAYED = ((b"idempotent-replayed", b"true"),)
 
 AnyRequest = Request[Any, Any, Any]
 
@@ -43,7 +44,7 @@ class Call:
 
     def body(self) -> dict[str, object]:
         """Decode the body; raises `BadBody`."""
-        return body.decode(self._raw, self._request.headers.get("content-type"))
+        return body.decode(self._raw, header(self._request, b"content-type"))
 
     def optional_body(self) -> dict[str, object]:
         """Decode the body; an empty one is `{}`. Raises `BadBody`."""
@@ -61,7 +62,7 @@ class Call:
 
     def idempotency_key(self) -> str | None:
         """Return the key; raises `Invalid` for one that is given twice."""
-        given = self._request.headers.getall("idempotency-key", [])
+        given = headers(self._request, b"idempotency-key")
         if len(given) > 1:
             raise Invalid({"Idempotency-Key": ["given more than once"]})
         return given[0] if given else None
@@ -82,9 +83,9 @@ class Call:
 async def admit(request: AnyRequest) -> Call:
     """Let a call in: read its body, know its key, count it; raises the first thing that is wrong."""
     system: System = request.app.state.system
-    raw = (
-        await body.read(request.receive, request.headers.get("content-length")) if has_body(request) else b""
-    )
+    raw = b""
+    if has_body(request):
+        raw = await body.read(request.receive, header(request, b"content-length"))
     scope = await system.kpay.authenticate(read_key(request))
     facts = facts_of(request.scope)
     facts.merchant, facts.livemode = scope.merchant, scope.livemode
@@ -96,15 +97,26 @@ async def admit(request: AnyRequest) -> Call:
     return Call(system, scope, request, raw)
 
 
+def headers(request: AnyRequest, name: bytes) -> Sequence[str]:
+    """Return every value of a header; its name is in lower case, as ASGI has them all."""
+    return [value.decode("latin-1") for given, value in request.scope["headers"] if given == name]
+
+
+def header(request: AnyRequest, name: bytes) -> str | None:
+    """Return the first value of a header."""
+    return next(iter(headers(request, name)), None)
+
+
 def has_body(request: AnyRequest) -> bool:
     """Tell whether there is a body to wait for: a GET without either header has none (RFC 9112, section 6.3)."""
-    headers = request.headers
-    return request.scope["method"] != "GET" or "content-length" in headers or "transfer-encoding" in headers
+    if request.scope["method"] != "GET":
+        return True
+    return any(name in (b"content-length", b"transfer-encoding") for name, _ in request.scope["headers"])
 
 
 def read_key(request: AnyRequest) -> str:
     """Return the key of the Authorization header (RFC 6750), or raise `Unauthenticated`."""
-    given = request.headers.getall("authorization", [])
+    given = headers(request, b"authorization")
     if len(given) != 1:
         raise Unauthenticated
     scheme, _, key = given[0].partition(" ")
@@ -127,14 +139,11 @@ def read_query(query: bytes) -> dict[str, object]:
     return found
 
 
-def show(view: object, *, status: int = 200) -> Response[bytes]:
+def show(view: object, *, status: int = 200) -> Reply:
     """Answer with an object or a list."""
-    return Response(encode(view), status_code=status, media_type=JSON)
+    return Reply(status, encode(view))
 
 
-def tell(answer: Answer) -> Response[bytes]:
+def tell(answer: Answer) -> Reply:
     """Answer with what came of a charge or a refund, now or when its key was first used."""
-    headers = {"Idempotent-Replayed": "true"} if answer.replayed else {}
-    return Response(
-        answer.body.encode(), status_code=STATUS[answer.outcome], media_type=JSON, headers=headers
-    )
+    return Reply(STATUS[answer.outcome], answer.body.encode(), *(REPLAYED if answer.replayed else ()))

@@ -1,10 +1,11 @@
 """/v1/balance"""
 
-from litestar import Response, get
+from litestar import get
 
 from kpay_core.domain.payout_views import BalanceView, view_balance
 from kpay_http.calls import AnyRequest, admit, show
 from kpay_http.operations import Operation
+from kpay_http.replies import Reply
 
 
 @get(
@@ -15,7 +16,7 @@ from kpay_http.operations import Operation
         answers={200: BalanceView},
     ).opt,
 )
-async def get_balance(request: AnyRequest) -> Response[bytes]:
+async def get_balance(request: AnyRequest) -> Reply:
     call = await admit(request)
     return show(view_balance(await call.kpay.get_balance(call.scope), call.scope))
 

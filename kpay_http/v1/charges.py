@@ -1,6 +1,6 @@
 """/v1/charges"""
 
-from litestar import Response, get, post
+from litestar import get, post
 
 from kpay_core.domain.charges import ChargeListParams, NewCharge
 from kpay_core.domain.views import (
@@ -12,6 +12,7 @@ from kpay_core.domain.views import (
 )
 from kpay_http.calls import AnyRequest, admit, show, tell
 from kpay_http.operations import Operation
+from kpay_http.replies import Reply
 
 
 @post(
@@ -25,7 +26,7 @@ from kpay_http.operations import Operation
         idempotent=True,
     ).opt,
 )
-async def create_charge(request: AnyRequest) -> Response[bytes]:
+async def create_charge(request: AnyRequest) -> Reply:
     call = await admit(request)
     work = call.kpay.create_charge(
         call.scope, call.body(), idempotency_key=call.idempotency_key(), request_id=call.request_id
@@ -42,7 +43,7 @@ async def create_charge(request: AnyRequest) -> Response[bytes]:
         answers={200: ListView[ChargeView]},
     ).opt,
 )
-async def list_charges(request: AnyRequest) -> Response[bytes]:
+async def list_charges(request: AnyRequest) -> Reply:
     call = await admit(request)
     return show(view_charges(await call.kpay.list_charges(call.scope, call.parameters())))
 
@@ -55,7 +56,7 @@ async def list_charges(request: AnyRequest) -> Response[bytes]:
         answers={200: ChargeWithRefunds},
     ).opt,
 )
-async def get_charge(request: AnyRequest) -> Response[bytes]:
+async def get_charge(request: AnyRequest) -> Reply:
     call = await admit(request)
     return show(view_charge_with_refunds(*await call.kpay.get_charge(call.scope, call.id)))
 

@@ -1,12 +1,13 @@
 """/v1/disputes"""
 
-from litestar import Response, get, post
+from litestar import get, post
 
 from kpay_core.domain.dispute_views import DisputeView, view_dispute, view_disputes
 from kpay_core.domain.disputes import DisputeChanges, DisputeListParams
 from kpay_core.domain.views import ListView
 from kpay_http.calls import AnyRequest, admit, show
 from kpay_http.operations import Operation
+from kpay_http.replies import Reply
 
 
 @get(
@@ -18,7 +19,7 @@ from kpay_http.operations import Operation
         answers={200: ListView[DisputeView]},
     ).opt,
 )
-async def list_disputes(request: AnyRequest) -> Response[bytes]:
+async def list_disputes(request: AnyRequest) -> Reply:
     call = await admit(request)
     return show(view_disputes(await call.kpay.list_disputes(call.scope, call.parameters())))
 
@@ -31,7 +32,7 @@ async def list_disputes(request: AnyRequest) -> Response[bytes]:
         answers={200: DisputeView},
     ).opt,
 )
-async def get_dispute(request: AnyRequest) -> Response[bytes]:
+async def get_dispute(request: AnyRequest) -> Reply:
     call = await admit(request)
     return show(view_dispute(await call.kpay.get_dispute(call.scope, call.id)))
 
@@ -45,7 +46,7 @@ async def get_dispute(request: AnyRequest) -> Response[bytes]:
         answers={200: DisputeView},
     ).opt,
 )
-async def update_dispute(request: AnyRequest) -> Response[bytes]:
+async def update_dispute(request: AnyRequest) -> Reply:
     call = await admit(request)
     work = call.kpay.update_dispute(call.scope, call.id, call.body(), request_id=call.request_id)
     return show(view_dispute(await call.finish(work)))

@@ -1,6 +1,6 @@
 """/v1/events"""
 
-from litestar import Response, get, post
+from litestar import get, post
 
 from kpay_core.domain.endpoints import Resend
 from kpay_core.domain.events import EventListParams
@@ -8,6 +8,7 @@ from kpay_core.domain.views import ListView
 from kpay_core.domain.webhook_views import DeliveryView, EventView, view_event, view_events, view_resent
 from kpay_http.calls import AnyRequest, admit, show
 from kpay_http.operations import Operation
+from kpay_http.replies import Reply
 
 
 @get(
@@ -19,7 +20,7 @@ from kpay_http.operations import Operation
         answers={200: ListView[EventView]},
     ).opt,
 )
-async def list_events(request: AnyRequest) -> Response[bytes]:
+async def list_events(request: AnyRequest) -> Reply:
     call = await admit(request)
     return show(view_events(await call.kpay.list_events(call.scope, call.parameters())))
 
@@ -32,7 +33,7 @@ async def list_events(request: AnyRequest) -> Response[bytes]:
         answers={200: EventView},
     ).opt,
 )
-async def get_event(request: AnyRequest) -> Response[bytes]:
+async def get_event(request: AnyRequest) -> Reply:
     call = await admit(request)
     return show(view_event(await call.kpay.get_event(call.scope, call.id)))
 
@@ -47,7 +48,7 @@ async def get_event(request: AnyRequest) -> Response[bytes]:
         answers={200: ListView[DeliveryView]},
     ).opt,
 )
-async def resend_event(request: AnyRequest) -> Response[bytes]:
+async def resend_event(request: AnyRequest) -> Reply:
     call = await admit(request)
     deliveries = await call.finish(call.kpay.resend_event(call.scope, call.id, call.optional_body()))
     return show(view_resent(call.id, deliveries))

@@ -1,6 +1,6 @@
 """/v1/payouts"""
 
-from litestar import Response, get
+from litestar import get
 
 from kpay_core.domain.pages import PageParams
 from kpay_core.domain.payout_views import (
@@ -12,6 +12,7 @@ from kpay_core.domain.payout_views import (
 from kpay_core.domain.views import ListView
 from kpay_http.calls import AnyRequest, admit, show
 from kpay_http.operations import Operation
+from kpay_http.replies import Reply
 
 
 @get(
@@ -23,7 +24,7 @@ from kpay_http.operations import Operation
         answers={200: ListView[PayoutView]},
     ).opt,
 )
-async def list_payouts(request: AnyRequest) -> Response[bytes]:
+async def list_payouts(request: AnyRequest) -> Reply:
     call = await admit(request)
     return show(view_payouts(await call.kpay.list_payouts(call.scope, call.parameters())))
 
@@ -36,7 +37,7 @@ async def list_payouts(request: AnyRequest) -> Response[bytes]:
         answers={200: PayoutWithLines},
     ).opt,
 )
-async def get_payout(request: AnyRequest) -> Response[bytes]:
+async def get_payout(request: AnyRequest) -> Reply:
     call = await admit(request)
     return show(view_payout_with_lines(*await call.kpay.get_payout(call.scope, call.id)))
 

@@ -1,11 +1,12 @@
 """/v1/refunds"""
 
-from litestar import Response, get, post
+from litestar import get, post
 
 from kpay_core.domain.refunds import NewRefund, RefundListParams
 from kpay_core.domain.views import ListView, RefundView, view_refund, view_refunds
 from kpay_http.calls import AnyRequest, admit, show, tell
 from kpay_http.operations import Operation
+from kpay_http.replies import Reply
 
 
 @post(
@@ -19,7 +20,7 @@ from kpay_http.operations import Operation
         idempotent=True,
     ).opt,
 )
-async def create_refund(request: AnyRequest) -> Response[bytes]:
+async def create_refund(request: AnyRequest) -> Reply:
     call = await admit(request)
     work = call.kpay.create_refund(
         call.scope, call.body(), idempotency_key=call.idempotency_key(), request_id=call.request_id
@@ -36,7 +37,7 @@ async def create_refund(request: AnyRequest) -> Response[bytes]:
         answers={200: ListView[RefundView]},
     ).opt,
 )
-async def list_refunds(request: AnyRequest) -> Response[bytes]:
+async def list_refunds(request: AnyRequest) -> Reply:
     call = await admit(request)
     return show(view_refunds(await call.kpay.list_refunds(call.scope, call.parameters())))
 
@@ -49,7 +50,7 @@ async def list_refunds(request: AnyRequest) -> Response[bytes]:
         answers={200: RefundView},
     ).opt,
 )
-async def get_refund(request: AnyRequest) -> Response[bytes]:
+async def get_refund(request: AnyRequest) -> Reply:
     call = await admit(request)
     return show(view_refund(await call.kpay.get_refund(call.scope, call.id)))
 

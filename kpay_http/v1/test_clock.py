@@ -1,11 +1,12 @@
 """/v1/test_clock: where KPAY_TEST_CLOCK is set, test mode has a clock that its testers turn."""
 
-from litestar import Response, get, post
+from litestar import get, post
 
 from kpay_core.domain.errors import NotFound
 from kpay_core.domain.sandbox_clock import Advance, TestClockView, read_advance, view_clock
 from kpay_http.calls import AnyRequest, Call, admit, show
 from kpay_http.operations import Operation
+from kpay_http.replies import Reply
 from kpay_http.sandbox_time import SandboxTime
 
 
@@ -25,7 +26,7 @@ def sandbox_time(call: Call) -> SandboxTime:
         names_object=True,
     ).opt,
 )
-async def get_clock(request: AnyRequest) -> Response[bytes]:
+async def get_clock(request: AnyRequest) -> Reply:
     call = await admit(request)
     return show(view_clock(sandbox_time(call).now()))
 
@@ -40,7 +41,7 @@ async def get_clock(request: AnyRequest) -> Response[bytes]:
         names_object=True,
     ).opt,
 )
-async def advance_clock(request: AnyRequest) -> Response[bytes]:
+async def advance_clock(request: AnyRequest) -> Reply:
     call = await admit(request)
     time = sandbox_time(call)
     by = read_advance(call.body(), now=time.now())

@@ -1,7 +1,7 @@
 """/v1/webhook_endpoints"""
 
 import msgspec
-from litestar import Response, delete, get, patch, post
+from litestar import delete, get, patch, post
 
 from kpay_core.domain.endpoints import EndpointChanges, EndpointListParams, NewEndpoint
 from kpay_core.domain.pages import PageParams
@@ -20,6 +20,7 @@ from kpay_core.domain.webhook_views import (
 )
 from kpay_http.calls import AnyRequest, admit, show
 from kpay_http.operations import Operation
+from kpay_http.replies import Reply
 
 
 class RotateSecret(msgspec.Struct, frozen=True):
@@ -35,7 +36,7 @@ class RotateSecret(msgspec.Struct, frozen=True):
         answers={201: EndpointWithSecret},
     ).opt,
 )
-async def create_endpoint(request: AnyRequest) -> Response[bytes]:
+async def create_endpoint(request: AnyRequest) -> Reply:
     call = await admit(request)
     made = await call.finish(call.kpay.create_endpoint(call.scope, call.body()))
     return show(view_endpoint_with_secret(made.endpoint, made.secret), status=201)
@@ -50,7 +51,7 @@ async def create_endpoint(request: AnyRequest) -> Response[bytes]:
         answers={200: ListView[EndpointView]},
     ).opt,
 )
-async def list_endpoints(request: AnyRequest) -> Response[bytes]:
+async def list_endpoints(request: AnyRequest) -> Reply:
     call = await admit(request)
     return show(view_endpoints(await call.kpay.list_endpoints(call.scope, call.parameters())))
 
@@ -63,7 +64,7 @@ async def list_endpoints(request: AnyRequest) -> Response[bytes]:
         answers={200: EndpointView},
     ).opt,
 )
-async def get_endpoint(request: AnyRequest) -> Response[bytes]:
+async def get_endpoint(request: AnyRequest) -> Reply:
     call = await admit(request)
     return show(view_endpoint(await call.kpay.get_endpoint(call.scope, call.id)))
 
@@ -77,7 +78,7 @@ async def get_endpoint(request: AnyRequest) -> Response[bytes]:
         answers={200: EndpointView},
     ).opt,
 )
-async def update_endpoint(request: AnyRequest) -> Response[bytes]:
+async def update_endpoint(request: AnyRequest) -> Reply:
     call = await admit(request)
     changed = await call.finish(call.kpay.update_endpoint(call.scope, call.id, call.body()))
     return show(view_endpoint(changed))
@@ -92,7 +93,7 @@ async def update_endpoint(request: AnyRequest) -> Response[bytes]:
         answers={200: DeletedView},
     ).opt,
 )
-async def delete_endpoint(request: AnyRequest) -> Response[bytes]:
+async def delete_endpoint(request: AnyRequest) -> Reply:
     call = await admit(request)
     return show(view_deleted(await call.finish(call.kpay.delete_endpoint(call.scope, call.id))))
 
@@ -107,7 +108,7 @@ async def delete_endpoint(request: AnyRequest) -> Response[bytes]:
         answers={200: EndpointWithSecret},
     ).opt,
 )
-async def rotate_secret(request: AnyRequest) -> Response[bytes]:
+async def rotate_secret(request: AnyRequest) -> Reply:
     call = await admit(request)
     read(RotateSecret, call.optional_body()).finish(RotateSecret)
     rotated = await call.finish(call.kpay.rotate_endpoint_secret(call.scope, call.id))
@@ -123,7 +124,7 @@ async def rotate_secret(request: AnyRequest) -> Response[bytes]:
         answers={200: ListView[DeliveryView]},
     ).opt,
 )
-async def list_deliveries(request: AnyRequest) -> Response[bytes]:
+async def list_deliveries(request: AnyRequest) -> Reply:
     call = await admit(request)
     page, attempts = await call.kpay.list_deliveries(call.scope, call.id, call.parameters())
     return show(view_deliveries(call.id, page, attempts))
