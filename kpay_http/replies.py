@@ -43,5 +43,5 @@ class Straight:
         if KEY not in handler.opt:
             await self._app(scope, receive, send)
             return
-        reply: Reply = await handler.fn(Request[Any, Any, Any](scope, receive, send))
+        reply: Reply = await handler.fn(Request(scope, receive, send))
         await reply(scope, receive, send)
