@@ -50,7 +50,7 @@ class SecretKeyring:
         self._sealing_with = _name_of(keys[0])
 
     def mac(self, purpose: str, message: bytes) -> str:
-        return hmac.new(self._derive(purpose), message, sha256).hexdigest()
+        return hmac.digest(self._derive(purpose), message, "sha256").hex()
 
     def seal(self, purpose: str, text: str) -> str:
         nonce = os.urandom(NONCE_BYTES)

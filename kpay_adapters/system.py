@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import time
 from datetime import UTC, datetime, timedelta
 from threading import Lock
 
@@ -23,7 +24,8 @@ class SystemClock:
     """The time of this machine, which is expected to be kept by NTP."""
 
     def now(self) -> datetime:
-        return cut_to_milliseconds(datetime.now(UTC))
+        # Whole milliseconds from the start: making a moment and cutting it takes twice as long.
+        return datetime.fromtimestamp(time.time_ns() // 1_000_000 / 1_000, UTC)
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from typing import Self
 
 
 class Turnstile:
@@ -20,20 +21,21 @@ class Turnstile:
         self._empty.set()
         self._alone = asyncio.Lock()
 
-    @asynccontextmanager
-    async def passing(self) -> AsyncGenerator[None]:
-        """Be inside with others."""
+    def passing(self) -> Self:
+        """Be inside with others, for as long as one is in its block."""
+        return self
+
+    async def __aenter__(self) -> None:
         # Again, because it may have been closed anew before we got our turn.
         while not self._open.is_set():
             await self._open.wait()
         self._inside += 1
         self._empty.clear()
-        try:
-            yield
-        finally:
-            self._inside -= 1
-            if not self._inside:
-                self._empty.set()
+
+    async def __aexit__(self, *_: object) -> None:
+        self._inside -= 1
+        if not self._inside:
+            self._empty.set()
 
     @asynccontextmanager
     async def alone(self) -> AsyncGenerator[None]:

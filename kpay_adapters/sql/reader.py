@@ -6,8 +6,8 @@ A statement is sent after the look-ups in it were asked, so each sees every comm
 """
 
 import asyncio
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from typing import Any, TypeVar
 
@@ -76,11 +76,15 @@ class Reader:
         assert kind in self._tables, f"no table keeps a {kind.__name__}"
         if not is_plain(id):
             return None
+        self._check_place()
         future: asyncio.Future[R | None] = asyncio.get_running_loop().create_future()
-        with self._place():
-            self._asked.setdefault(kind, {}).setdefault(id, []).append(future)
-            self._wake.set()
+        self._asked.setdefault(kind, {}).setdefault(id, []).append(future)
+        self._wake.set()
+        self._waiting += 1
+        try:
             return await future
+        finally:
+            self._waiting -= 1
 
     async def find(self, query: Query[R]) -> list[R]:
         """Return the records that answer a query."""
@@ -97,11 +101,15 @@ class Reader:
 
         A caller who leaves does not stop it: a connection that is interrupted costs more than the answer.
         """
-        with self._place():
-            asking = asyncio.create_task(self._ask(question))
-            self._asking.add(asking)
-            asking.add_done_callback(self._asking.discard)
+        self._check_place()
+        asking = asyncio.create_task(self._ask(question))
+        self._asking.add(asking)
+        asking.add_done_callback(self._asking.discard)
+        self._waiting += 1
+        try:
             return await asyncio.shield(asking)
+        finally:
+            self._waiting -= 1
 
     async def _ask(self, question: Question) -> Sequence[Answer]:
         async with self._free:
@@ -111,17 +119,12 @@ class Reader:
             finally:
                 self._idle.append(session)
 
-    @contextmanager
-    def _place(self) -> Generator[None]:
+    def _check_place(self) -> None:
+        """Raise `Unavailable` where there is no place for another who waits."""
         if self._task is None:
             raise Unavailable("the store is closed")
         if self._waiting >= MAX_WAITING_READS:
             raise Unavailable("the store is full")
-        self._waiting += 1
-        try:
-            yield
-        finally:
-            self._waiting -= 1
 
     async def _run(self) -> None:
         while True:

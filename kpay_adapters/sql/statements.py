@@ -10,7 +10,7 @@ times longer to take JSON apart than to take plain values, so there they are pla
 # ruff: noqa: S608
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import cache
 from typing import Any
 
@@ -35,6 +35,7 @@ from sqlalchemy.engine.interfaces import Dialect
 
 from kpay_adapters.sql.database import Question, Verb
 from kpay_core.domain.text import is_plain
+from kpay_core.domain.times import rfc3339
 from kpay_core.query import Query, Value
 
 POSTGRES: Dialect = postgres_dialect.dialect()
@@ -102,9 +103,7 @@ def _postgres_record(table: Table) -> str:
 
 def sqlite_time(moment: datetime | None) -> str | None:
     """Write a time, so that all have one width and sort as text."""
-    if moment is None:
-        return None
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return None if moment is None else rfc3339(moment)
 
 
 def sqlite_document(value: object) -> str:

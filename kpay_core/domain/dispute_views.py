@@ -7,7 +7,8 @@ from msgspec import Meta
 
 from kpay_core.domain.disputes import Dispute, Reason, ShownStatus, shown_status
 from kpay_core.domain.pages import Page
-from kpay_core.domain.views import Cents, ListView, Time, Uuid, time
+from kpay_core.domain.times import rfc3339 as time
+from kpay_core.domain.views import Cents, ListView, Time, Uuid
 
 
 class EvidenceView(msgspec.Struct, kw_only=True):

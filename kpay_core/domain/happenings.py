@@ -28,6 +28,7 @@ from kpay_core.domain.events import Event, EventType, Origin
 from kpay_core.domain.payouts import Payout
 from kpay_core.domain.refunds import Refund
 from kpay_core.domain.scope import Scope
+from kpay_core.domain.times import rfc3339
 from kpay_core.domain.webhook_views import EventData, EventView, RequestView
 
 PAYOUT_EVENTS: Mapping[payouts.Status, EventType] = {
@@ -108,7 +109,7 @@ def write_down(happening: Happening, *, id: str, scope: Scope, origin: Origin, n
         id=id,
         type=happening.type,
         livemode=scope.livemode,
-        created_at=views.time(now),
+        created_at=rfc3339(now),
         data=EventData(
             object=happening.object,
             previous_attributes=msgspec.UNSET if happening.before is None else happening.before,

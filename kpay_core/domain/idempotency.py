@@ -111,7 +111,7 @@ def given_key(id: str | None) -> str | None:
 
 def check_key(key: str) -> str:
     """Return a usable key, or raise `Invalid`: 1 to 255 printable ASCII characters."""
-    if not 1 <= len(key) <= MAX_KEY_LENGTH or not all(" " <= character <= "~" for character in key):
+    if not (1 <= len(key) <= MAX_KEY_LENGTH and key.isascii() and key.isprintable()):
         raise Invalid({"Idempotency-Key": [f"1 to {MAX_KEY_LENGTH} printable ASCII characters"]})
     return key
 

@@ -11,7 +11,8 @@ from kpay_core.domain.ledger import Balance, Kind, LineType, Transfer
 from kpay_core.domain.pages import Page
 from kpay_core.domain.payouts import Payout
 from kpay_core.domain.scope import Scope
-from kpay_core.domain.views import Cents, ListView, Time, time
+from kpay_core.domain.times import rfc3339 as time
+from kpay_core.domain.views import Cents, ListView, Time
 
 SignedCents = Annotated[int, Meta(description="Cents; less than nothing is taken from the payout.")]
 

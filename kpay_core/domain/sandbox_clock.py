@@ -7,8 +7,9 @@ import msgspec
 from msgspec import Meta
 
 from kpay_core.domain.errors import Invalid
+from kpay_core.domain.times import rfc3339 as time
 from kpay_core.domain.validation import read
-from kpay_core.domain.views import Time, time
+from kpay_core.domain.views import Time
 
 # A year at a time: enough for whatever is due to happen.
 MAX_ADVANCE_SECONDS = 366 * 24 * 60 * 60

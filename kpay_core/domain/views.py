@@ -1,7 +1,6 @@
 """The one place that makes wire shapes. A view holds what a merchant may see of a record, in the order of the docs."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
 import msgspec
@@ -14,6 +13,7 @@ from kpay_core.domain.metadata import Metadata
 from kpay_core.domain.pages import Page
 from kpay_core.domain.postal import Address
 from kpay_core.domain.refunds import Reason, Refund
+from kpay_core.domain.times import rfc3339 as time
 
 V = TypeVar("V")
 
@@ -110,11 +110,6 @@ class ErrorView(msgspec.Struct, kw_only=True):
 
 
 encode = msgspec.json.Encoder().encode
-
-
-def time(moment: datetime) -> str:
-    """Write a time as RFC 3339, in UTC, with milliseconds."""
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
 
 def _charge_fields(charge: Charge) -> dict[str, Any]:

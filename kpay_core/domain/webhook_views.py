@@ -11,7 +11,8 @@ from kpay_core.domain.endpoints import Endpoint, EventName
 from kpay_core.domain.events import Event, EventType
 from kpay_core.domain.pages import Page
 from kpay_core.domain.posts import Failure
-from kpay_core.domain.views import ListView, Time, time
+from kpay_core.domain.times import rfc3339 as time
+from kpay_core.domain.views import ListView, Time
 
 
 class EventData(msgspec.Struct, kw_only=True):
