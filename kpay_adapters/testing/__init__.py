@@ -10,6 +10,7 @@ from kpay_adapters.testing.crashes import Crash, Crashing, CrashPoint
 from kpay_adapters.testing.ids import SeededIds
 from kpay_adapters.testing.making import CHARGE, make_kpay
 from kpay_adapters.testing.networks import NewsDesk, ScriptedNetwork, news
+from kpay_adapters.testing.shop import Shop, open_shop
 
 __all__ = [
     "CHARGE",
@@ -23,10 +24,12 @@ __all__ = [
     "ScriptedCourier",
     "ScriptedNetwork",
     "SeededIds",
+    "Shop",
     "accept",
     "answer",
     "make_kpay",
     "miss",
     "news",
+    "open_shop",
     "step_aside",
 ]

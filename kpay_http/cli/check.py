@@ -33,7 +33,7 @@ class How(TypedDict):
 @click.command()
 @click.argument("url", metavar="URL")
 @click.option(
-    "--key", envvar="KPAY_KEY", show_envvar=True, required=True, help="A secret test key: sk_test_…"
+    "--key", envvar="KPAY_TEST_KEY", show_envvar=True, required=True, help="A secret test key: sk_test_…"
 )
 @click.option(
     "--other-key",
@@ -104,7 +104,7 @@ def leaving_nothing() -> Generator[None]:
 def command(checked: "compose.Checked", how: How, *, others: int) -> str:
     """Write the command that asks the same again; the keys are left to whoever has them."""
     words = [
-        f"KPAY_KEY=sk_test_… kpay check {checked.target}",
+        f"KPAY_TEST_KEY=sk_test_… kpay check {checked.target}",
         f"--seed {checked.seed} --examples {how['examples']} --steps {checked.steps}",
         *(["--keep-time"] if how["keep_time"] else []),
         *["--other-key sk_test_…"] * others,

@@ -31,7 +31,7 @@ class Site:
         self.other_key: str = installation.merchant("Globex")["keys"]["test"]["secret"]
 
     def check(self, url: str, *words: str, key: str | None = None) -> Result:
-        return self.installation.command("check", url, *words, KPAY_KEY=self.key if key is None else key)
+        return self.installation.command("check", url, *words, KPAY_TEST_KEY=self.key if key is None else key)
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +82,7 @@ def told_wrong(answer: Answer) -> Answer:
 def history_of(done: Result, site: Site, command: str) -> list[str]:
     """Return the history that was told, and check how it was told."""
     assert done.exit_code == 1, done.output
-    assert done.stdout.endswith(f"\n\nAgain: KPAY_KEY=sk_test_… kpay check {command}\n")
+    assert done.stdout.endswith(f"\n\nAgain: KPAY_TEST_KEY=sk_test_… kpay check {command}\n")
     assert site.key not in done.output
     assert "4242424242424242" not in done.output
     _, _, told = done.stdout.partition("The shortest history that shows it:\n")

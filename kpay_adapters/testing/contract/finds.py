@@ -128,6 +128,8 @@ class Finds:
                     bump(pair[1], amount=pair[1].amount - 10, looks=pair[1].looks + 1),
                 ]
                 await store.commit(*pair)
+                # Also a store that waits for nothing lets others look in between.
+                await asyncio.sleep(0)
 
         moving = asyncio.create_task(move_money())
         while not moving.done():

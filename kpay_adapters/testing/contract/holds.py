@@ -112,7 +112,10 @@ class Holds:
                 left -= 1
 
         counted: dict[int, int] = {}
-        await asyncio.gather(move(), *(hold() for _ in range(8)))
+        # Where one of them fails, none of the others goes on for ever.
+        async with asyncio.TaskGroup() as group:
+            for work in (move(), *(hold() for _ in range(8))):
+                group.create_task(work)
 
         for version, count in counted.items():
             found = await charges_of(store, book, ("amount", "=", 100 + version), limit=10_000)
