@@ -143,10 +143,9 @@ def kills(session: nox.Session) -> None:
 
     KPAY_FAULT_KILLS says how many die, KPAY_FAULT_ROUNDS and KPAY_FAULT_KEYS how much is asked at once.
     """
-    named = any(each.startswith("tests/") for each in session.posargs)
-    where = [] if named else ["tests/kills", "tests/linearizability"]
+    what = session.posargs or ["tests/kills", "tests/linearizability"]
     # Figures are printed; each test has a time limit of its own, by how many die in it.
-    check(session, "pytest", "-m", "heavy", "--capture=no", *where, *session.posargs)
+    check(session, "pytest", "-m", "heavy", "--capture=no", *what)
 
 
 @nox.session

@@ -60,7 +60,7 @@ LATE_SECONDS = 3
 
 # How long the network tells nothing of a charge.
 SILENT_FOR = {
-    # After the first look of the sweeper (5 s), before its fourth (20 s): a 202 that succeeds within half a minute.
+    # After the first look of the sweeper (5 s): a 202 that succeeds at one of the next, within half a minute.
     Behaviour.LOST: timedelta(seconds=10),
     # The charge is undone once the settle window of 120 s has passed; the network is back well before.
     Behaviour.DOWN: timedelta(seconds=30),

@@ -6,10 +6,10 @@ from typing import Protocol, TypeVar
 from kpay_core.commit import Guarded, bump
 from kpay_core.domain.processing import LEASE, SETTLE_WINDOW
 
-# How long to wait for the next look, by the looks there were. The first are early and close together: asking is
-# harmless, after a crash it is what tells the truth soonest, and a crash in the middle of a look costs no more than the
-# wait for the next. The last wait repeats for ever: nothing is failed on a guess.
-LOOK_AGAIN = tuple(timedelta(seconds=s) for s in (5, 5, 5, 5, 40, 60, 120, 300, 900, 3600))
+# How long to wait for the next look, by the looks there were. For a minute they are close together: asking is harmless,
+# after a crash it is what tells the truth soonest, and a crash in the middle of a look costs no more than the wait for
+# the next. The last wait repeats for ever: nothing is failed on a guess.
+LOOK_AGAIN = tuple(timedelta(seconds=s) for s in (*(5,) * 12, 60, 120, 300, 900, 3600))
 
 # The ages at which more can be decided than before: what was cut off can be undone, then what was never seen.
 # However late the looks before came, none is planned past either of them.
@@ -55,6 +55,6 @@ def is_settled(watched: Watched) -> bool:
 
 
 assert LOOK_AGAIN[0] < LEASE, "a crash is found before its attempt must be over"
-assert (sum(LOOK_AGAIN[:5], timedelta()), sum(LOOK_AGAIN[:6], timedelta())) == TURNS, (
+assert (sum(LOOK_AGAIN[:12], timedelta()), sum(LOOK_AGAIN[:13], timedelta())) == TURNS, (
     "looks in time meet the turns"
 )

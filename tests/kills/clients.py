@@ -59,6 +59,9 @@ class Request(msgspec.Struct):
     statuses: list[int] = msgspec.field(default_factory=list)
     fresh: int = 0
 
+    def __repr__(self) -> str:
+        return f"<{self.tag} to {self.path}, answered {self.statuses}, last {self.final}>"
+
     @property
     def made(self) -> str | None:
         """The id of what the final answer tells of; None where there is nothing."""
@@ -106,7 +109,11 @@ class Merchant:
 
 
 class Client:
-    """One of them: sends one request after the other until it is told to stop."""
+    """
+    One of them: sends one request after the other until it is `stopped`.
+
+    As long as it `repeats`, it also sends again what had no answer.
+    """
 
     def __init__(
         self, name: str, merchant: Merchant, chance: random.Random, *, urls: Callable[[], Sequence[str]]
@@ -115,6 +122,7 @@ class Client:
         self.merchant = merchant
         self.requests: list[Request] = []
         self.stopped = False
+        self.repeats = True
         self._chance = chance
         self._urls = urls
         self._http: aiohttp.ClientSession | None = None
@@ -142,7 +150,7 @@ class Client:
             case "twins":
                 request = self._new_charge(keyed=True)
                 await asyncio.gather(self.send(request), self.send(request))
-            case "repeat" if self._unanswered:
+            case "repeat" if self._unanswered and self.repeats:
                 await self.send(self._chance.choice(self._unanswered))
             case "replay":
                 if answered := [each for each in self.requests[-50:] if each.key and each.final]:

@@ -29,7 +29,6 @@ class _Data(msgspec.Struct):
 class _Event(msgspec.Struct):
     id: str
     type: str
-    created_at: str
     data: _Data
 
 
@@ -47,9 +46,6 @@ class Shops(Merchants):
         self.secrets: dict[str, str] = {}
         # By path, what was told of, and in which events.
         self.told: dict[str, dict[Told, set[str]]] = defaultdict(lambda: defaultdict(set))
-        # When things happened, by what was told: the times of the event and of its object.
-        self.times: dict[Told, tuple[str, str]] = {}
-        self.failures: dict[str, str | None] = {}
         self.posts = 0
         self.wrong: list[str] = []
         self._unverified: list[tuple[str, str, bytes]] = []
@@ -69,8 +65,6 @@ class Shops(Merchants):
         told = Told(event.type, event.data.object["id"])
         self.posts += 1
         self.told[path][told].add(event.id)
-        self.times[told] = event.created_at, event.data.object["created_at"]
-        self.failures[told.object] = event.data.object.get("failure_code")
 
     def verify_the_rest(self) -> None:
         """Verify what came before its secret was known. Endpoints whose secret nobody was told have none to verify."""

@@ -13,8 +13,10 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Protocol
 
+import asyncpg
 import psutil
 
+from tests import backends
 from tests.backends import Missing
 from tests.kills import forked
 from tests.servers import Installation
@@ -188,6 +190,14 @@ class Cluster(Program):
         for each in serving:
             with suppress(psutil.NoSuchProcess):
                 each.kill()
+
+    def is_up(self) -> bool:
+        """Tell whether it lets anybody in: it listens before it has recovered."""
+        try:
+            backends.execute(self.url, "SELECT 1")
+        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            return False
+        return True
 
     def kill_one_of_it(self, chance: random.Random) -> None:
         """Kill one of its processes: the server throws everybody out, and recovers by itself."""
