@@ -9,7 +9,7 @@ from base64 import b64decode
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 import msgspec
 
@@ -63,8 +63,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def shown_url(url: str) -> str:
-    """Write a URL without its user info, fit for logs."""
-    return re.sub("(?<=://)[^/?#]*@", "", url)
+    """Write a URL without its user info and its query, which may hold a password too: fit for logs."""
+    parts = urlsplit(url)
+    if parts.scheme == "sqlite":
+        return url
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
 def read_settings(environment: Mapping[str, str] = os.environ, *, test_clock: bool = False) -> Settings:
@@ -88,7 +91,7 @@ def read_settings(environment: Mapping[str, str] = os.environ, *, test_clock: bo
             "KPAY_DATABASE_URL",
             "sqlite:///kpay.db",
             _url(("sqlite", "postgresql")),
-            "sqlite:///file.db or postgresql://user@host/db",
+            "sqlite:///file.db or postgresql://user@host/db, special characters in it percent-encoded",
         ),
         host=take("KPAY_HOST", "127.0.0.1", str, "an address to listen on"),
         port=take("KPAY_PORT", 8000, _whole(0, 65535), "a port from 0 to 65535"),
@@ -96,7 +99,7 @@ def read_settings(environment: Mapping[str, str] = os.environ, *, test_clock: bo
             "KPAY_BROKER_URL",
             None,
             _url(("redis", "rediss", "amqp", "amqps")),
-            "redis://… or amqp://…",
+            "redis://… or amqp://…, special characters in it percent-encoded",
         ),
         sandbox_url=take(
             "KPAY_SANDBOX_URL",
@@ -118,7 +121,8 @@ def read_settings(environment: Mapping[str, str] = os.environ, *, test_clock: bo
 def _url(schemes: tuple[str, ...]) -> Callable[[str], str]:
     def read(text: str) -> str:
         parts = urlsplit(text)
-        if parts.scheme not in schemes or (parts.scheme == "sqlite" and not parts.path.strip("/")):
+        is_sound = parts.path.strip("/") if parts.scheme == "sqlite" else _is_server(parts)
+        if parts.scheme not in schemes or not is_sound:
             raise ValueError
         return text
 
@@ -133,6 +137,23 @@ def _private_url(text: str) -> str:
     if parts.scheme != "https" and (parts.scheme, parts.hostname in THIS_MACHINE) != ("http", True):
         raise ValueError
     return text
+
+
+# One of the servers that a URL names: a name, an IPv4 address or an IPv6 one in brackets, and perhaps a port.
+_HOST = re.compile(r"(?:\[[^][@]+\]|[^][:@]*)(?::[0-9]{1,5})?")
+
+
+def _is_server(parts: SplitResult) -> bool:
+    """
+    Tell whether a server's URL is what it looks like.
+
+    A password in which /, ? or # stand as they are ends the host in its middle. Whoever takes the URL apart would then
+    show the rest of it as something else, in an error of which we know nothing.
+    """
+    hosts = parts.netloc.rpartition("@")[2].split(",")
+    # Raises `ValueError` for a query that is none.
+    parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
+    return all(map(_HOST.fullmatch, hosts)) and "@" not in parts.path and not parts.fragment
 
 
 def _whole(least: int, most: int) -> Callable[[str], int]:
