@@ -1,4 +1,4 @@
-"""Audit: how long `kpay audit` takes over a million transfers, and what it holds in memory meanwhile."""
+"""Audit: how long `kpay audit` takes over a million transfers and what goes with them, and how much memory it holds."""
 
 import asyncio
 import os
@@ -7,15 +7,15 @@ import sqlite3
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from typing import Any
 
 import asyncpg
 import msgspec
 
-from benchmarks import databases, servers
+from benchmarks import audit_told, databases, servers
 from benchmarks.processes import Failed, running
+from benchmarks.rows import CHARGE_ID, THEN, insert, numbers, padded, posted, values
 from kpay_adapters.sql.engines import sqlite_path
-from kpay_core.domain.ledger import POSTINGS, Kind
+from kpay_core.domain.ledger import Kind
 from kpay_core.domain.payouts import MAX_LINES
 
 # The promises, over a million transfers: so long, and no more memory than so many times that over a quarter of them.
@@ -29,8 +29,6 @@ CHARGES_A_SHEET = 250
 
 # A charge of 10.00, and its fee of 2.9 % and 30 c.
 AMOUNT, FEE = 1_000, 59
-
-THEN = "2026-01-01T12:00:00.000Z"
 
 
 class Audited(msgspec.Struct, kw_only=True):
@@ -102,28 +100,12 @@ async def _fill_postgres(url: str, statements: Sequence[str]) -> None:
         await connection.close()
 
 
-def padded(number: str | int) -> str:
-    """Write SQL for a number in twelve digits."""
-    return f"substr(CAST(1000000000000 + {number} AS TEXT), 2)"
-
-
-def insert(table: str, columns: Mapping[str, Any], source: str) -> str:
-    """Write an INSERT of rows made from others; a column's value is SQL."""
-    names = ", ".join(f'"{name}"' for name in columns)
-    return f"INSERT INTO {table} ({names}) SELECT {', '.join(map(str, columns.values()))} FROM {source}"
-
-
-def numbers(count: int) -> str:
-    """Write SQL for a table of the numbers from 0 on, in its column i."""
-    series = f"SELECT 0 AS i UNION ALL SELECT i + 1 FROM n WHERE i + 1 < {count}"
-    return f"(WITH RECURSIVE n AS ({series}) SELECT i FROM n) AS numbers"
-
-
-CHARGE_ID = f"'01941f29-7c00-7000-8000-' || {padded('i')}"
-
-
 def history(merchant: str, charges: int) -> list[str]:
-    """Write the books of a merchant: charges and their transfers, sheets, payouts, and where the settlement stands."""
+    """
+    Write the books of a merchant: charges and their transfers, sheets, payouts, and where the settlement stands.
+
+    Each charge has its key, and each event went to an endpoint.
+    """
     paid = charges // CHARGES_A_PAYOUT
     last = charges // CHARGES_A_SHEET
     scope = {"merchant": f"'{merchant}'", "livemode": "false"}
@@ -144,6 +126,7 @@ def history(merchant: str, charges: int) -> list[str]:
         "refunds": 0,
         "disputes": 0,
         "fee": FEE,
+        "idempotency_key": audit_told.key_id(merchant),
         "told": "false",
         "created_at": f"'{THEN}'",
         "looks": 0,
@@ -164,14 +147,17 @@ def history(merchant: str, charges: int) -> list[str]:
     statements += [each for number in range(paid) for each in payout(scope, number, on_sheet=last + 1)]
     return [
         *statements,
+        *audit_told.write(
+            merchant,
+            charges=charges,
+            of_charge=AMOUNT,
+            fee=FEE,
+            payouts=paid,
+            of_payout=CHARGES_A_PAYOUT * (AMOUNT - FEE),
+        ),
         f"UPDATE books SET sheet = {last + 1} WHERE id = '{merchant}/test'",
         f"UPDATE settlements SET place = '{place_after(paid * CHARGES_A_PAYOUT)}' WHERE id = '{merchant}/test'",
     ]
-
-
-def posted(kind: Kind) -> dict[str, str]:
-    debit, credit = POSTINGS[kind]
-    return {"kind": f"'{kind}'", "debit": f"'{debit}'", "credit": f"'{credit}'"}
 
 
 def place_after(charges: int) -> str:
@@ -235,12 +221,6 @@ def payout(scope: Mapping[str, str], number: int, *, on_sheet: int) -> list[str]
         }
         statements.append(values("transfers", transfer))
     return statements
-
-
-def values(table: str, columns: Mapping[str, Any]) -> str:
-    """Write an INSERT of one row; a column's value is SQL."""
-    names = ", ".join(f'"{name}"' for name in columns)
-    return f"INSERT INTO {table} ({names}) VALUES ({', '.join(map(str, columns.values()))})"
 
 
 def journal(charges: int) -> list[str]:

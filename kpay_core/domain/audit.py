@@ -21,6 +21,7 @@ ORPHAN = "transfers_have_a_source"
 UNKNOWN_TO_US = "what_moved_is_known"
 PART_OF_NOTHING = "refunds_and_disputes_have_a_charge"
 NO_SETTLEMENT = "books_have_a_settlement"
+LOST_TO_ITS_KEY = "what_was_made_under_a_key_is_found_by_it"
 
 
 class Disagreement(msgspec.Struct, frozen=True, kw_only=True):

@@ -21,10 +21,15 @@ Subject = Charge | Refund
 
 
 class KeyCase(msgspec.Struct):
-    """A key, and everything that was ever made under it, oldest first."""
+    """
+    A key, and what was made under it, oldest first.
+
+    That is everything, if the case is whole. If it is not, what is not there is not missed.
+    """
 
     key: IdempotencyKey
     subjects: Sequence[Subject] = ()
+    is_whole: bool = True
 
     @property
     def subject(self) -> Subject | None:
@@ -39,10 +44,18 @@ def a_key_leads_to_what_was_made_under_it(case: KeyCase) -> Differences:
     """The subject of a key is there, says that it was made under this key, and is of the key's merchant and mode."""
     subject = case.subject
     if subject is None:
-        return compare("subject", case.key.subject, None)
+        return compare("subject", case.key.subject, None) if case.is_whole else ()
     return compare("key of its subject", case.key.id, subject.idempotency_key) + compare(
         "book of its subject", _book_of(case.key), _book(subject.scope)
     )
+
+
+def a_key_lives_from_when_its_subject_was_made(case: KeyCase) -> Differences:
+    """The 24 hours of a key begin when what it leads to was made, also where it was used before."""
+    subject, began_at = case.subject, case.key.first_used_at
+    if subject is None or subject.created_at == began_at:
+        return ()
+    return (Difference("first used at", str(subject.created_at), str(began_at)),)
 
 
 def a_key_is_answered_when_its_subject_is_done(case: KeyCase) -> Differences:
@@ -70,11 +83,17 @@ def an_answer_says_what_became_of_its_subject(case: KeyCase) -> Differences:
 
 def a_key_makes_one_effect(case: KeyCase) -> Differences:
     """Of all that was made under one key, whatever took effect is 24 hours apart, and the rest was undone."""
-    effects = [each for each in case.subjects if not was_undone(each)]
+    key = case.key
+    left = [
+        (each.id, each.created_at)
+        for each in case.subjects
+        if each.id != key.subject and not was_undone(each)
+    ]
+    # What the key leads to now may have been undone; it was used anew for it all the same, and not too soon.
     return tuple(
-        Difference("effects under one key within 24 hours", one.id, other.id)
-        for one, other in pairwise(effects)
-        if other.created_at < one.created_at + LIFE
+        Difference("effects under one key within 24 hours", one, other)
+        for (one, one_at), (other, other_at) in pairwise([*left, (key.subject, key.first_used_at)])
+        if other_at < one_at + LIFE
     )
 
 
@@ -89,6 +108,7 @@ def what_a_key_has_left_is_done(case: KeyCase) -> Differences:
 
 KEY_LAWS: tuple[KeyLaw, ...] = (
     a_key_leads_to_what_was_made_under_it,
+    a_key_lives_from_when_its_subject_was_made,
     a_key_is_answered_when_its_subject_is_done,
     an_answer_says_what_became_of_its_subject,
     a_key_makes_one_effect,

@@ -1,9 +1,10 @@
 """
 The audit: everything is derived again from transfers and objects, and compared. Nothing is written.
 
-Objects, their transfers and the words of a witness are read side by side, in the order of their names; the books one
-after the other, from their first transfer on. Both are read a page at a time, so that memory does not grow with what
-there is; of each merchant's two books a few sums are kept.
+Objects, their transfers and the words of a witness are read side by side, in the order of their names; keys, events and
+deliveries with what belongs to them, looked up for a page at once; the books one after the other, from their first
+transfer on. All are read a page at a time, so that memory does not grow with what there is; of each merchant's two
+books a few sums are kept.
 """
 
 from collections.abc import Mapping
@@ -15,7 +16,10 @@ from kpay_core.domain.laws import KINDS
 from kpay_core.domain.notices import Notice
 from kpay_core.domain.scope import Scope
 from kpay_core.flows.audit_books import check_books
+from kpay_core.flows.audit_deliveries import DeliveryAudit
 from kpay_core.flows.audit_objects import ObjectAudit
+from kpay_core.flows.audit_requests import RequestAudit
+from kpay_core.flows.audit_telling import TellingAudit
 from kpay_core.flows.streaming import OnPage, records
 from kpay_core.ports import Ports, Witness
 
@@ -36,9 +40,13 @@ async def audit(
     `on_progress` is told how many more records were read. Raises `Unavailable`, and `NoAnswer` of a witness.
     """
     report, held = Report(), dict[Scope, Holdings]()
-    objects = ObjectAudit(ports, witnesses or {}, report, held, on_progress)
+    requests, telling = RequestAudit(ports, report, on_progress), TellingAudit(ports, report, on_progress)
+    objects = ObjectAudit(ports, witnesses or {}, report, held, on_progress, requests.take, telling.take)
     for kind in KINDS:
         await objects.check(kind)
+    await requests.finish()
+    await telling.finish()
+    await DeliveryAudit(ports, report, on_progress).check()
     await check_books(ports, report, held, on_progress)
     _check_balances(report, held)
     await _list_notices(ports, report, on_progress)

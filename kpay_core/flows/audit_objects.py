@@ -6,7 +6,7 @@ at again by itself: the object, what belongs to it, and the object once more. Wh
 read as of one moment, because whatever belongs to an object is committed together with it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar
 
 import msgspec
@@ -25,14 +25,15 @@ from kpay_core.domain.notices import Notice
 from kpay_core.domain.payouts import Payout
 from kpay_core.domain.refunds import Refund
 from kpay_core.domain.scope import Scope
+from kpay_core.flows.audit_pages import LOOKS
 from kpay_core.flows.streaming import PAGE, OnPage, Stream, records, testimonies
 from kpay_core.ports import Ports, Witness
 from kpay_core.query import Condition, Query
 
 R = TypeVar("R", bound=Record)
 
-# How often an object that disagrees is read anew, until it holds still meanwhile.
-LOOKS = 5
+# Whoever goes by objects and their transfers, too, is handed each as it was judged.
+Take = Callable[[Case[Source]], Awaitable[None]]
 
 # What disagrees with a witness is looked at again when news of it must have been taken in, which a server does about
 # every second: so often, after so long.
@@ -62,7 +63,11 @@ class Sides(msgspec.Struct):
 
 
 class ObjectAudit:
-    """The audit of objects. It notes what it finds in `report`, and adds up in `held` what objects say."""
+    """
+    The audit of objects. It notes what it finds in `report`, and adds up in `held` what objects say.
+
+    Each object is handed on to the takers.
+    """
 
     def __init__(
         self,
@@ -71,6 +76,7 @@ class ObjectAudit:
         report: Report,
         held: dict[Scope, Holdings],
         on_page: OnPage,
+        *takers: Take,
     ) -> None:
         self._ports = ports
         self._store = ports.store
@@ -78,6 +84,7 @@ class ObjectAudit:
         self._report = report
         self._held = held
         self._on_page = on_page
+        self._takers = takers
         self._suspects: list[tuple[type[Source], str]] = []
 
     async def check(self, kind: type[Source]) -> None:
@@ -176,6 +183,8 @@ class ObjectAudit:
             self._holdings(transfer.scope).add_transfer(transfer)
         if broken:
             await self._note(source, broken)
+        for take in self._takers:
+            await take(case)
 
     async def _note(self, source: Source, broken: Sequence[Broken]) -> None:
         """Write down what is wrong with an object; what a witness may only be ahead with is looked at later."""

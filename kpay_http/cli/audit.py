@@ -1,4 +1,4 @@
-"""`kpay audit`: the books, derived again and compared."""
+"""`kpay audit`: the books, requests and events, derived again and compared."""
 
 import asyncio
 import sys
@@ -12,7 +12,11 @@ import msgspec
 from kpay_core.commit import Record, Unavailable
 from kpay_core.domain.audit import Disagreement, Report
 from kpay_core.domain.charges import Charge
+from kpay_core.domain.deliveries import Attempt, Delivery
 from kpay_core.domain.disputes import Dispute
+from kpay_core.domain.events import Event
+from kpay_core.domain.idempotency import IdempotencyKey
+from kpay_core.domain.lanes import Lane
 from kpay_core.domain.ledger import Book, Sheet, Transfer
 from kpay_core.domain.payouts import Payout, Settlement
 from kpay_core.domain.refunds import Refund
@@ -28,14 +32,20 @@ PLURALS = {
     "Dispute": "disputes",
     "Payout": "payouts",
     "Transfer": "transfers",
+    "IdempotencyKey": "keys",
+    "Event": "events",
+    "Delivery": "deliveries",
+    "Attempt": "attempts",
+    "Lane": "lanes",
     "Book": "books",
     "Sheet": "sheets",
 }
 
-
-# What an audit reads: transfers twice, beside their objects and in their books; and what a witness has of objects.
+# What an audit reads from the first to the last: transfers twice, beside their objects and in their books. And what a
+# witness has of objects.
 READ: tuple[type[Record], ...] = (
     *(Charge, Refund, Dispute, Payout, Transfer),
+    *(IdempotencyKey, Event, Delivery, Attempt, Lane),
     *(Book, Settlement, Sheet, Transfer),
 )
 WITNESSED: tuple[type[Record], ...] = (Charge, Refund, Payout)
@@ -47,7 +57,7 @@ WITNESSED: tuple[type[Record], ...] = (Charge, Refund, Payout)
 @click.pass_context
 def audit(context: click.Context, no_journal: bool, as_json: bool) -> None:
     """
-    Derive all books again from transfers and objects, and compare.
+    Derive all books again from transfers and objects, and compare; so with keys, events and deliveries.
 
     Changes nothing, and runs beside a server. Ends with 0 when all agrees, with 1 when something disagrees, and with
     2 when it could not be done.

@@ -85,6 +85,31 @@ def test_damage_in_the_database_is_found_and_named(installation: Installation) -
     }
 
 
+def test_a_key_that_leads_astray_and_an_event_that_is_gone_are_found_and_named(
+    installation: Installation,
+) -> None:
+    server = installation.migrate().serve()
+    merchant = installation.merchant()
+    headers = {"Authorization": f"Bearer {merchant['keys']['test']['secret']}", "Idempotency-Key": "order-1"}
+    with httpx.Client(base_url=server.url, headers=headers) as client:
+        charge = client.post("/v1/charges", json=CHARGE).json()
+    done = installation.command("audit")
+    assert done.exit_code == 0, done.output
+    assert "1 keys, 1 events" in done.stdout
+    damage(installation, "DELETE FROM events")
+    damage(installation, "UPDATE idempotency_keys SET subject = 're_1'")
+    done = installation.command("audit")
+    assert done.exit_code == 1
+    book = f"{merchant['id']}/test"
+    twice = "effects under one key within 24 hours"
+    assert sorted(done.stdout.splitlines()[:3]) == [
+        f"{book}  what_happens_once_is_told_once: charge.succeeded events is 0, should be 1 (-1)",
+        f"{book}/order-1  a_key_leads_to_what_was_made_under_it: subject is nothing, should be re_1",
+        f"{book}/order-1  a_key_makes_one_effect: {twice} is re_1, should be {charge['id']}",
+    ]
+    assert done.stdout.splitlines()[-1] == "3 DISAGREE."
+
+
 def test_what_the_sandbox_has_no_record_of_is_found(sqlite: Installation) -> None:
     charge = charge_something(sqlite)
     journal = sqlite.folder / "kpay-sandbox.db"

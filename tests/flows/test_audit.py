@@ -17,12 +17,14 @@ from kpay_core.domain import charges, disputes, payouts, refunds
 from kpay_core.domain.audit import Report
 from kpay_core.domain.charges import Charge
 from kpay_core.domain.disputes import Dispute
+from kpay_core.domain.events import Event
 from kpay_core.domain.ledger import Account, Book, Kind, Sheet, Transfer, book_id
 from kpay_core.domain.news import NewsKind
 from kpay_core.domain.notices import Notice, Status
 from kpay_core.domain.payouts import Payout, Settlement
 from kpay_core.domain.processing import Outcome
 from kpay_core.domain.refunds import Refund
+from kpay_core.domain.telling_laws import read_told
 from kpay_core.flows.booking import turn_sheet
 from kpay_core.query import Query
 from tests.flows.world import DECLINED, REFUND_PENDING, Entry, World, run
@@ -85,18 +87,18 @@ async def live_through() -> World:
 LIVED = run(live_through())
 
 
-def a_world() -> World:
-    """Make a copy of the world that was lived through, to do damage to."""
-    world = copy(LIVED)
-    world.clock = FrozenClock(LIVED.clock.now())
+def a_world(lived: World = LIVED) -> World:
+    """Make a copy of a world that was lived through, to do damage to."""
+    world = copy(lived)
+    world.clock = FrozenClock(lived.clock.now())
     for name in ("store", "journal"):
         its = MemoryStore()
-        its._kept = {kind: dict(kept) for kind, kept in getattr(LIVED, name)._kept.items()}
+        its._kept = {kind: dict(kept) for kind, kept in getattr(lived, name)._kept.items()}
         setattr(world, name, its)
-    world.network = type(LIVED.network)(journal=world.journal, clock=world.clock)
+    world.network = type(lived.network)(journal=world.journal, clock=world.clock)
     bank = SandboxBank(journal=world.journal, clock=world.clock)
     world.kpay = replace(
-        LIVED.kpay,
+        lived.kpay,
         store=world.store,
         clock=world.clock,
         processors={"test": world.network},
@@ -136,6 +138,15 @@ def transfer_of(world: World, source: Record, kind: Kind) -> Transfer:
     return first(world, Transfer, source=source.id, kind=kind)
 
 
+def event_of(world: World, type: str, object: str) -> Event:
+    """Return the last event of a type that tells of an object."""
+    return [
+        event
+        for event in run(world.all(Event))
+        if event.type == type and read_told(event).object["id"] == object
+    ][-1]
+
+
 def matured(world: World, **wanted: Any) -> Charge:
     return first(world, Charge, status=charges.Status.SUCCEEDED, matures_at=None, disputes=0, **wanted)
 
@@ -147,6 +158,7 @@ def test_a_world_in_which_everything_happened_is_clean() -> None:
     assert report.checked == {
         "Charge": 22, "Refund": 7, "Dispute": 2, "Payout": len(run(world.all(Payout))),
         "Transfer": len(run(world.all(Transfer))), "Book": 2, "Sheet": len(run(world.all(Sheet))),
+        "Event": len(run(world.all(Event))), "IdempotencyKey": 0, "Lane": 0,
     }  # fmt: skip
     assert report.open == {"Charge": 0, "Refund": 1, "Dispute": 0, "Payout": 0}
     kinds = {transfer.kind for transfer in run(world.all(Transfer))}
@@ -228,7 +240,9 @@ def more_is_refunded_than_was_charged(world: World) -> Any:
     put(world, transfer_of(world, refund, Kind.REFUND), amount=8_001)
     put(world, transfer_of(world, refund, Kind.REFUND_PAID), amount=8_001)
     put(world, charge, amount_refunded=8_001)
+    created = event_of(world, "refund.created", refund.id)
     return {
+        ("events_are_of_what_happened", created.id, "amount told", -7_001),
         ("refunds_never_exceed_their_charge", charge.id, "refunded at most", 1),
         ("money_moved_as_witnessed", refund.id, "cents that moved", 7_001),
     }
@@ -250,6 +264,8 @@ def refund_succeeded_and_is_not_booked(world: World) -> Any:
     take_away(world, transfer_of(world, refund, Kind.REFUND_PAID))
     return {
         ("refunds_are_booked", refund.id, "transfer refund_paid", -1_000),
+        # By the transfers it never went out.
+        ("what_happens_once_is_told_once", book_id(world.scope), "charge.refunded events", 1),
         ("balances_follow_from_the_objects", book_id(world.scope), "reserved", 1_000),
     }
 
@@ -281,6 +297,8 @@ def refund_of_nothing(world: World) -> Any:
     put(world, refund, charge="01941f29-7c00-7000-8000-0000000000ff")
     return {
         ("refunds_and_disputes_have_a_charge", refund.id, "charge", None),
+        # As many as there should be, and one is of the charge that it was.
+        ("what_happens_once_is_told_once", book_id(world.scope), "charge.refunded events", None),
         ("charges_count_their_refunds", charge.id, "refunds", 1),
         ("charges_count_their_refunds", charge.id, "amount_refunded", 1_000),
     }
@@ -299,7 +317,11 @@ def dispute_without_its_fee(world: World) -> Any:
 def payout_failed_and_kept_the_money(world: World) -> Any:
     payout = first(world, Payout, status=payouts.Status.PAID)
     put(world, payout, status=payouts.Status.FAILED)
+    book, paid = book_id(world.scope), event_of(world, "payout.paid", payout.id)
     return {
+        ("events_are_of_what_happened", paid.id, "status of its object", None),
+        ("what_happens_once_is_told_once", book, "payout.paid events", 1),
+        ("what_happens_once_is_told_once", book, "payout.failed events", -1),
         ("payouts_are_booked", payout.id, "transfer payout_paid", payout.amount),
         ("payouts_are_booked", payout.id, "transfer payout_failed", -payout.amount),
         ("money_moved_as_witnessed", payout.id, "cents that moved", -payout.amount),
@@ -522,10 +544,12 @@ class Busy:
         self._acts = acts
         self._next = begin
         self.looks = 0
+        self.reads = 0
 
     async def _act(self) -> None:
         act = self._acts[self._next % len(self._acts)]
         self._next += 1
+        self.reads += 1
         await act()
 
     async def get(self, kind: Any, id: str) -> Any:

@@ -26,6 +26,7 @@ from kpay_core.domain.deliveries import Attempt, Delivery
 from kpay_core.domain.disputes import Dispute
 from kpay_core.domain.endpoints import Endpoint
 from kpay_core.domain.events import Event
+from kpay_core.domain.idempotency import IdempotencyKey
 from kpay_core.domain.lanes import Lane
 from kpay_core.domain.ledger import LINES, Kind, Sheet, Transfer
 from kpay_core.domain.notices import Notice
@@ -37,13 +38,18 @@ from tests.contract.records import (
     NOW,
     a_book,
     a_charge,
+    a_delivery,
     a_dispute,
+    a_key,
     a_merchant,
     a_notice,
     a_payout,
     a_settlement,
     a_sheet,
     a_transfer,
+    an_attempt,
+    an_endpoint,
+    an_event,
     succeeded,
 )
 from tests.contract.stores import sqlite_url
@@ -64,6 +70,15 @@ def first(kind: Any, order: str, *where: Condition) -> Query[Any]:
 
 def until(field: str, when: datetime = NOW) -> Condition:
     return field, "<=", when
+
+
+def after(kind: Any, id: str, *where: Condition) -> Query[Any]:
+    """Ask for a page of an audit."""
+    return Query(kind=kind, where=(*where, ("id", ">", id)), limit=200)
+
+
+def by_id(kind: Any, *ids: str) -> Query[Any]:
+    return first(kind, "id", ("id", "in", ids))
 
 
 AT: Condition = ("endpoint", "=", "we_1")
@@ -87,6 +102,11 @@ QUESTIONS: dict[str, Query[Any]] = {
     "what expires at an endpoint": first(
         Delivery, "expires_at", AT, until("next_attempt_at"), until("expires_at")
     ),
+    "lanes after one": after(Lane, "we_1"),
+    "refunds by their ids": by_id(Refund, "re_1", "re_2"),
+    "endpoints by their ids": by_id(Endpoint, "we_1", "we_2"),
+    "lanes by their ids": by_id(Lane, "we_1", "we_2"),
+    "refunds of a book after one": after(Refund, "re_1", *OWN),
 }
 
 CROWDED: dict[str, Query[Any]] = {
@@ -143,6 +163,26 @@ CROWDED: dict[str, Query[Any]] = {
         ("status", "in", ("waiting", "stray")),
     ),
     "notices to look at": first(Notice, "look_at", until("look_at")),
+    "keys after one": after(IdempotencyKey, "key_130000"),
+    "events after one": after(Event, "evt_130000"),
+    "deliveries after one": after(Delivery, "dlv_130000"),
+    "keys by their names": by_id(IdempotencyKey, "key_130000", "key_110000", "none"),
+    "charges by their ids": by_id(Charge, "ch_130000", "ch_110000", "none"),
+    "disputes by their ids": by_id(Dispute, "dp_130000", "dp_110000", "none"),
+    "payouts by their ids": by_id(Payout, "po_130000", "po_110000", "none"),
+    "events by their ids": by_id(Event, "evt_130000", "evt_110000", "none"),
+    "attempts by their names": by_id(Attempt, "dlv_1/130000", "dlv_1/110000", "none"),
+    "charges of a book after one": after(Charge, "ch_130000", *OWN),
+    "disputes of a book after one": after(Dispute, "dp_130000", *OWN),
+    "payouts of a book after one": after(Payout, "po_130000", *OWN),
+    "events of a book after one": after(Event, "evt_130000", *OWN),
+    "the newest events of a book": newest(Event),
+    "transfers of some objects, by object": first(
+        Transfer,
+        "source",
+        ("source", "in", ("ch_119200", "ch_119201", "none")),
+        ("kind", "in", (Kind.CHARGE, Kind.CHARGE_MATURED)),
+    ),
 }
 
 
@@ -189,6 +229,8 @@ def crowd() -> Sequence[tuple[Record, int, dict[str, str]]]:
     sheet = {"id": of_n("sheet"), "number": "n + 2"}
     paid = {"id": of_n("po"), "after": of_n("a"), "upto": of_n("b")}
     disputed = {"id": of_n("dp"), "case": of_n("case")}
+    event, endpoint = an_event(merchant), an_endpoint(merchant)
+    delivery = a_delivery(event, endpoint)
     return [
         (merchant, 0, {}),
         (of_many, MERCHANTS, {"id": of_n("mer")}),
@@ -209,6 +251,11 @@ def crowd() -> Sequence[tuple[Record, int, dict[str, str]]]:
             SOME,
             {"id": of_n("due"), "case": of_n("due")},
         ),
+        (a_key(charge, id="key_"), CROWD, {"id": of_n("key"), "subject": of_n("ch")}),
+        (event, CROWD, {"id": of_n("evt")}),
+        (endpoint, 0, {}),
+        (delivery, CROWD, {"id": of_n("dlv"), "event": of_n("evt")}),
+        (an_attempt(delivery), CROWD, {"id": of_n("dlv_1/").replace("/_", "/")}),
         (a_notice(look_at=FAR), CROWD, {"id": of_n("far"), "reference": of_n("ch")}),
         (a_notice(), SOME, {"id": of_n("due")}),
     ]
