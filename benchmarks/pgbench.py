@@ -21,6 +21,7 @@ import asyncpg
 import msgspec
 
 from benchmarks.databases import folder, fresh, postmaster_of
+from benchmarks.figures import percentile
 from benchmarks.load import Result
 from benchmarks.processes import Failed, family_cpu_seconds, finish
 from benchmarks.servers import make_merchant, settings
@@ -201,8 +202,8 @@ def sum_up(
     return Result(
         requests=len(took),
         rate=len(took) / (done[-1][0] - begin),
-        p50_ms=took[len(took) // 2],
-        p99_ms=took[len(took) * 99 // 100],
+        p50_ms=percentile(took, 0.5),
+        p99_ms=percentile(took, 0.99),
         mean_ms=sum(took) / len(took),
         postgres_cpu_us=None if postgres is None else postgres * 1e6 / len(done),
         load_cpu_us=load * 1e6 / len(done),

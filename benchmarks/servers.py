@@ -8,9 +8,10 @@ import subprocess
 import sys
 import time
 from base64 import b64encode
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
@@ -24,14 +25,22 @@ START_SECONDS = 20
 
 
 class Server(msgspec.Struct, frozen=True, kw_only=True):
-    """A server that takes requests. `postgres_pid` is its database's, where that can be seen."""
+    """Processes that take requests, each at its port. `postgres_pid` is their database's, where that can be seen."""
 
     name: str
-    port: int
-    pid: int
+    ports: tuple[int, ...]
+    pids: tuple[int, ...]
     secret_key: str
     postgres_pid: int | None = None
     database_url: str = ""
+
+    @property
+    def port(self) -> int:
+        return self.ports[0]
+
+    @property
+    def pid(self) -> int:
+        return self.pids[0]
 
 
 def settings(database_url: str) -> dict[str, str]:
@@ -73,10 +82,10 @@ class Installation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @contextmanager
-def installed(postgres: str | None) -> Iterator[Installation]:
-    """Make a fresh database, on a PostgreSQL server or on SQLite."""
+def installed(postgres: str | None, more: Mapping[str, str] | None = None) -> Iterator[Installation]:
+    """Make a fresh database, on a PostgreSQL server or on SQLite; `more` are settings that are not the usual ones."""
     with fresh(postgres) as url:
-        environment = settings(url)
+        environment = {**settings(url), **(more or {})}
         merchant, secret_key = make_merchant(environment)
         yield Installation(
             name="postgres" if postgres else "sqlite",
@@ -89,15 +98,18 @@ def installed(postgres: str | None) -> Iterator[Installation]:
 
 
 @contextmanager
-def serving(here: Installation, program: Sequence[str] = KPAY) -> Iterator[Server]:
-    """Run `kpay serve` on an installation, or what a program makes of it."""
-    port = free_port()
-    with running([*program, "serve", "--port", str(port)], environment=here.environment) as process:
-        wait_for(port, process)
+def serving(here: Installation, program: Sequence[str] = KPAY, *, processes: int = 1) -> Iterator[Server]:
+    """Run `kpay serve` on an installation, or what a program makes of it, in so many processes."""
+    with ExitStack() as stack:
+        ports = [free_port() for _ in range(processes)]
+        commands = [[*program, "serve", "--port", str(port)] for port in ports]
+        started = [stack.enter_context(running(each, environment=here.environment)) for each in commands]
+        for port, process in zip(ports, started, strict=True):
+            wait_for(port, process)
         yield Server(
             name=here.name,
-            port=port,
-            pid=process.pid,
+            ports=tuple(ports),
+            pids=tuple(process.pid for process in started),
             secret_key=here.secret_key,
             database_url=here.database_url,
             postgres_pid=here.postgres_pid,
@@ -112,12 +124,14 @@ def kpay(postgres: str | None, program: Sequence[str] = KPAY) -> Iterator[Server
 
 
 @contextmanager
-def bare(answers: Path, secret_key: str) -> Iterator[Server]:
-    """Run the bare handler with answers from a file."""
+def bare(how: Literal["litestar", "asgi"], answers: Path, secret_key: str) -> Iterator[Server]:
+    """Run a bare handler with answers from a file."""
     port = free_port()
-    with running([sys.executable, "-m", "benchmarks.bare", str(port), str(answers), secret_key]) as process:
+    command = [sys.executable, "-m", "benchmarks.programs.bare", how, str(port), str(answers), secret_key]
+    with running(command) as process:
         wait_for(port, process)
-        yield Server(name="bare", port=port, pid=process.pid, secret_key=secret_key)
+        name = "bare" if how == "litestar" else "bare ASGI"
+        yield Server(name=name, ports=(port,), pids=(process.pid,), secret_key=secret_key)
 
 
 def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
