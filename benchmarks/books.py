@@ -3,10 +3,8 @@
 import asyncio
 
 from benchmarks.databases import digits, execute
-from benchmarks.servers import Installation
+from benchmarks.servers import Installation, opened
 from kpay_core.domain.ledger import POSTINGS, SHEET_TRANSFERS, Kind
-from kpay_http import compose
-from kpay_http.settings import read_settings
 
 # What a charge of 49.99 leaves behind by the usual terms, and once its funds have matured.
 AMOUNTS = {Kind.CHARGE: 4999, Kind.FEE: 175, Kind.CHARGE_MATURED: 4999, Kind.FEE_MATURED: 175}
@@ -63,6 +61,5 @@ def make_due(url: str) -> None:
 
 async def take_in(here: Installation, many: int) -> None:
     """Let so many more merchants apply."""
-    settings = read_settings(here.environment)
-    async with compose.open_kpay(settings, compose.secret_of(settings, make=False)) as (kpay, _, _):
+    async with opened(here.environment) as (kpay, _, _):
         await asyncio.gather(*(kpay.apply(name=f"Bench {number}") for number in range(many)))

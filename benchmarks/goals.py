@@ -4,6 +4,7 @@ What is aimed at, in one table, and how a figure is judged.
 A goal is met by the median over the rounds. Ratios are of requests a second unless they say otherwise.
 """
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from enum import StrEnum
 
@@ -182,7 +183,7 @@ def verdict(goal: Goal, figure: Figure | None) -> Verdict:
 
 
 def show_goals(judged: Sequence[Judged]) -> str:
-    """Set the goals with their figures; below it what has to be said of some, and how many were reached."""
+    """Set the goals with their figures, and say below how many were reached, and what makes figures prove less."""
     rows: list[list[str]] = []
     for each in judged:
         goal, figure = each.goal, each.figure
@@ -193,6 +194,7 @@ def show_goals(judged: Sequence[Judged]) -> str:
             cells = [short(figure.value), spread, short(figure.by_time)]
         rows.append([goal.name, f"{aim} {goal.unit}".strip(), *cells, each.verdict])
     reached = sum(each.verdict is Verdict.REACHED for each in judged)
-    notes = [f"{each.goal.name}: {each.figure.note}" for each in judged if each.figure and each.figure.note]
+    notes = Counter(each.figure.note for each in judged if each.figure and each.figure.note)
     heads = ["goal", "aim", "figure", "range of rounds", "by processor time", ""]
-    return "\n".join([table(heads, rows), f"{reached} of {len(judged)} goals are reached.", *notes])
+    told = [f"Of {many} of them the figure was {note}." for note, many in notes.items()]
+    return "\n".join([table(heads, rows), f"{reached} of {len(judged)} goals are reached.", *told])

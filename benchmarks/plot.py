@@ -87,7 +87,7 @@ def row(each: Judged, top: float) -> list[str]:
     x = across(goal.reached_times(figure.value))
     fill = "#ffffff" if each.verdict is Verdict.FALLS_SHORT else colour
     aim = f"≥ {short(goal.least)}" if goal.least is not None else f"≤ {short(goal.most)}"
-    told = f"{short(figure.value)} of {aim} {goal.unit}".strip()
+    told = f"{short(figure.value)} ({aim} {goal.unit}".strip() + ")"
     left, right = f"{min(ends):.1f}", f"{max(ends):.1f}"
     return [
         text(NAMES_WIDTH - 12, middle + 4, goal.name, anchor="end"),

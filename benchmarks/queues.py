@@ -20,8 +20,6 @@ from benchmarks.programs.telling import make_unit
 from benchmarks.servers import KPAY, Installation, free_port, wait_for
 from kpay_core import Scope
 from kpay_core.domain.examples import CHARGE
-from kpay_http import compose
-from kpay_http.settings import read_settings
 
 # Of one merchant. Each gets 8 at a time, so they keep a worker busy.
 ENDPOINTS = 64
@@ -63,25 +61,35 @@ def sink() -> Iterator[int]:
 
 @contextmanager
 def place(
-    name: str, postgres: str | None, broker: str | None, *, endpoints: int = ENDPOINTS
+    name: str,
+    postgres: str | None,
+    broker: str | None,
+    *,
+    endpoints: int = ENDPOINTS,
+    wanted: str = "*",
 ) -> Iterator[Place]:
-    """Set an installation up; nothing of it runs yet but the sink."""
+    """
+    Set an installation up; nothing of it runs yet but the sink.
+
+    Each endpoint gets the events that are `wanted`, and what `fill` puts into its queue.
+    """
     more = {"KPAY_ALLOW_LOCAL_WEBHOOKS": "1"}
     if broker is not None:
         more["KPAY_BROKER_URL"] = broker
     with ExitStack() as stack:
         here = stack.enter_context(servers.installed(postgres, more))
         port = stack.enter_context(sink())
-        made = asyncio.run(make_endpoints(here, port, endpoints))
+        made = asyncio.run(make_endpoints(here, port, endpoints, wanted))
         yield Place(name=name, installation=here, sink=port, endpoints=made)
 
 
-async def make_endpoints(here: Installation, port: int, many: int) -> list[str]:
-    chosen = read_settings(here.environment)
-    async with compose.open_kpay(chosen, compose.secret_of(chosen, make=False)) as (kpay, _, _):
+async def make_endpoints(here: Installation, port: int, many: int, wanted: str) -> list[str]:
+    async with servers.opened(here.environment) as (kpay, _, _):
         scope = Scope(here.merchant, livemode=False)
         made = [
-            await kpay.create_endpoint(scope, {"url": f"http://127.0.0.1:{port}/{number}"})
+            await kpay.create_endpoint(
+                scope, {"url": f"http://127.0.0.1:{port}/{number}", "enabled_events": [wanted]}
+            )
             for number in range(many)
         ]
         return [each.endpoint.id for each in made]
@@ -89,8 +97,7 @@ async def make_endpoints(here: Installation, port: int, many: int) -> list[str]:
 
 async def fill(here: Place, many: int) -> None:
     """Put so many fresh deliveries into the queue, each of an event of its own."""
-    chosen = read_settings(here.installation.environment)
-    async with compose.open_kpay(chosen, compose.secret_of(chosen, make=False)) as (kpay, store, _):
+    async with servers.opened(here.installation.environment) as (kpay, store, _):
         scope = Scope(here.installation.merchant, livemode=False)
         units = [make_unit(kpay, scope, here.endpoints, number) for number in range(many)]
         for start in range(0, many, 1000):

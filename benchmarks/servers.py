@@ -1,6 +1,6 @@
 """Real servers, one process each, as they are run in production."""
 
-import json
+import asyncio
 import os
 import secrets
 import socket
@@ -8,15 +8,17 @@ import subprocess
 import sys
 import time
 from base64 import b64encode
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 
 from benchmarks.databases import fresh, postmaster_of
-from benchmarks.processes import Failed, finish, running
+from benchmarks.processes import Failed, running
+from kpay_http import compose
+from kpay_http.settings import read_settings
 
 KPAY = (sys.executable, "-m", "kpay_http.cli")
 
@@ -60,14 +62,24 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def make_merchant(environment: dict[str, str]) -> tuple[str, str]:
+@asynccontextmanager
+async def opened(environment: Mapping[str, str]) -> AsyncIterator[compose.Opened]:
+    """Open the core on an installation's database, in this process: what is prepared is not measured."""
+    chosen = read_settings(environment)
+    async with compose.open_kpay(chosen, compose.secret_of(chosen, make=False)) as found:
+        yield found
+
+
+def make_merchant(environment: Mapping[str, str]) -> tuple[str, str]:
     """Make the tables and a merchant in them; return its id and its secret key of test mode."""
-    finish([*KPAY, "migrate"], environment=environment)
-    made = finish(
-        [*KPAY, "merchants", "create", "--name", "Bench", "--approve", "--json"], environment=environment
-    )
-    merchant = json.loads(made)
-    return merchant["id"], merchant["keys"]["test"]["secret"]
+
+    async def make() -> tuple[str, str]:
+        await compose.migrate_all(read_settings(environment))
+        async with opened(environment) as (kpay, _, _):
+            merchant = await kpay.apply(name="Bench")
+            return merchant.id, (await kpay.approve(merchant.id)).keys.test.secret
+
+    return asyncio.run(make())
 
 
 class Installation(msgspec.Struct, frozen=True, kw_only=True):

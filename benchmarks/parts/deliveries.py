@@ -23,8 +23,8 @@ from benchmarks.servers import KPAY
 from benchmarks.subjects import prepare
 from benchmarks.tables import short, table, whole
 
-QUEUE, QUICK_QUEUE = 20_000, 4_000
-BACKLOGS, QUICK_BACKLOGS = (10_000, 1_000_000), (10_000, 50_000)
+QUEUE, QUICK_QUEUE = 20_000, 2_000
+BACKLOGS, QUICK_BACKLOGS = (10_000, 1_000_000), (5_000, 50_000)
 
 # A worker looks for what is due once a second, and has imported everything after two.
 START_SECONDS = 3.0
@@ -128,7 +128,9 @@ def cost(name: str, postgres: str | None, setting: Setting) -> Cost:
 
 def variants(setting: Setting) -> list[tuple[str, str | None, str | None]]:
     """Return who can deliver here: a name, the database and the broker."""
-    found = [(f"{name}, embedded", url, None) for name, url in setting.places()]
+    found: list[tuple[str, str | None, str | None]] = [
+        (f"{name}, embedded", url, None) for name, url in setting.places()
+    ]
     if setting.postgres and setting.redis:
         found.append(("postgres, dramatiq + redis", setting.postgres, setting.redis))
     return found

@@ -1,8 +1,9 @@
 """
 Footprint: what a charge leaves behind and sets in motion, in bytes, rows, commits and statements.
 
-None of it depends on how busy the machine is. The write-ahead log is the whole server's, so its bytes are a charge's
-only where nobody else writes there: KPAY_TEST_BACKENDS=embedded starts a server of our own.
+How busy the machine is hardly matters to it: only batches are larger then. The write-ahead log is the whole server's, so
+what is written there is a charge's only where nobody else writes: KPAY_TEST_BACKENDS=embedded starts a server of our own.
+Statements are counted where pg_stat_statements is loaded.
 """
 
 from pathlib import Path
@@ -22,7 +23,9 @@ CHARGES, QUICK_CHARGES = 20_000, 2_000
 CLIENTS = (1, 16, 64)
 
 COUNTERS = {
-    "commits": "SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()",
+    "transactions": "SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()",
+    # Those that wrote, each of which took an id and had its end flushed to the disk.
+    "that write": "SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint",
     "WAL bytes": "SELECT wal_bytes::bigint FROM pg_stat_wal",
     "WAL records": "SELECT wal_records FROM pg_stat_wal",
     "full pages": "SELECT wal_fpi FROM pg_stat_wal",

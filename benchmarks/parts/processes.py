@@ -40,7 +40,7 @@ def go(setting: Setting) -> Findings:
         f"The cores of this machine are enough for {room:.2f} times what one process does, load and database included."
     )
     # Where the machine is full with one process and its load, two can show nothing, whatever they are good for.
-    note = f"this machine has room for {room:.2f} times one process" if room < LEAST else ""
+    note = f"measured where there is room for {room:.2f} times one process" if room < LEAST else ""
     findings.note(GOAL, compare(measured, two, one, CLIENTS), note=note)
     return findings
 
