@@ -4,11 +4,14 @@ import argparse
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
+import msgspec
+
 from benchmarks import databases, goals, plot, report
+from benchmarks.figures import Figure
 from benchmarks.parts import (
     Findings,
     Setting,
@@ -107,6 +110,16 @@ def setting_of(options: argparse.Namespace, stack: ExitStack) -> Setting:
     )
 
 
+def figures_of(found: Mapping[str, Findings], *, quick: bool) -> dict[str, Figure]:
+    """Return the figures of all parts; those of a quick look prove nothing."""
+    figures = {name: figure for each in found.values() for name, figure in each.figures.items()}
+    note = "measured in one short round"
+    return {
+        name: msgspec.structs.replace(figure, note=figure.note or note) if quick else figure
+        for name, figure in figures.items()
+    }
+
+
 def main() -> None:
     options = read_arguments(sys.argv[1:])
     # A terminated program leaves its blocks as an interrupted one does.
@@ -122,8 +135,7 @@ def main() -> None:
             tell(f"{part} took {time.monotonic() - began_part:.0f} s")
             for text in found[part].tables:
                 print(f"\n{text}", flush=True)
-    figures = {name: figure for each in found.values() for name, figure in each.figures.items()}
-    judged = goals.judge(figures, found)
+    judged = goals.judge(figures_of(found, quick=options.quick), found)
     if judged:
         print(f"\n{goals.show_goals(judged)}")
     print(f"\n{report.show_others([share for each in found.values() for share in each.others])}")

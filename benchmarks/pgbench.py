@@ -88,9 +88,9 @@ class Pgbench(msgspec.Struct, kw_only=True):
     runs: int = 0
 
     def run(self, *, clients: int, seconds: float, warm_up_seconds: float) -> Result:
-        """Run the script for a while; whole seconds, as pgbench takes them."""
+        """Run the script for a while; whole seconds, as pgbench takes them, and two at least: one goes by quickly."""
         self.runs += 1
-        whole = max(1, round(seconds + warm_up_seconds))
+        whole = max(2, round(seconds + warm_up_seconds))
         with folder() as where:
             (where / "charge.sql").write_text(SCRIPT)
             command = [
@@ -199,6 +199,8 @@ def sum_up(
     """Take the window after the warm-up. The processor time is of the whole run, the warm-up included."""
     begin = done[0][0] + warm_up_seconds
     took = sorted(ms for at, ms in done if at >= begin)
+    if not took:
+        raise Failed("pgbench was not done with any charge after its warm-up")
     return Result(
         requests=len(took),
         rate=len(took) / (done[-1][0] - begin),

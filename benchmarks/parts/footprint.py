@@ -1,9 +1,9 @@
 """
 Footprint: what a charge leaves behind and sets in motion, in bytes, rows, commits and statements.
 
-How busy the machine is hardly matters to it: only batches are larger then. The write-ahead log is the whole server's, so
-what is written there is a charge's only where nobody else writes: KPAY_TEST_BACKENDS=embedded starts a server of our own.
-Statements are counted where pg_stat_statements is loaded.
+How busy the machine is hardly matters to it: only batches are larger then. The write-ahead log and the ids of
+transactions are the whole server's, so they tell of a charge only where nobody else writes: KPAY_TEST_BACKENDS=embedded
+starts a server of our own. Statements are counted where pg_stat_statements is loaded.
 """
 
 from pathlib import Path
