@@ -63,11 +63,11 @@ def spread_over(server: Server, rows: int) -> Subject:
 
 def far_page(rows: int) -> str | None:
     """Return the address of page 1,000; None where there are fewer."""
-    # The newest is the real charge, so one copy less stands before the page.
-    before = PAGE_SIZE * (FAR_PAGE - 1) - 1
+    before = PAGE_SIZE * (FAR_PAGE - 1)
     if rows < before + PAGE_SIZE:
         return None
-    return f"{FIRST_PAGE}&starting_after={copies.charge_id(rows - before)}"
+    # The newest is the real charge, so one copy less stands before the page.
+    return f"{FIRST_PAGE}&starting_after={copies.charge_id(rows - (before - 1))}"
 
 
 def lines(places: list[Place], seconds: float) -> Iterator[Line]:
