@@ -196,5 +196,5 @@ def show_goals(judged: Sequence[Judged]) -> str:
     reached = sum(each.verdict is Verdict.REACHED for each in judged)
     notes = Counter(each.figure.note for each in judged if each.figure and each.figure.note)
     heads = ["goal", "aim", "figure", "range of rounds", "by processor time", ""]
-    told = [f"Of {many} of them the figure was {note}." for note, many in notes.items()]
+    told = [f"{many} {'figure was' if many == 1 else 'figures were'} {note}." for note, many in notes.items()]
     return "\n".join([table(heads, rows), f"{reached} of {len(judged)} goals are reached.", *told])

@@ -72,4 +72,4 @@ def test_the_table_tells_goal_aim_figure_range_and_verdict():
     assert first.split("  ")[0] == "fast"
     assert [word in first for word in ("≥ 2.00", "1.50", "1.25 to 1.75", "1.60", "FALLS SHORT")] == [True] * 5
     assert [word in second for word in ("≤ 150 MiB", "99", "not proved")] == [True] * 3
-    assert told.splitlines()[4:] == ["0 of 2 goals are reached.", "Of 1 of them the figure was few."]
+    assert told.splitlines()[4:] == ["0 of 2 goals are reached.", "1 figure was few."]
