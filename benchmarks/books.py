@@ -1,14 +1,9 @@
 """Large books, written by SQL: what charges leave in the ledger, for as many of them as nobody could make."""
 
 import asyncio
-import sqlite3
-import time
-from collections.abc import Sequence
 
-import asyncpg
-import msgspec
-
-from kpay_adapters.sql.engines import sqlite_path
+from benchmarks.databases import digits, execute
+from benchmarks.servers import Installation, opened
 from kpay_core.domain.ledger import POSTINGS, SHEET_TRANSFERS, Kind
 
 # What a charge of 49.99 leaves behind by the usual terms, and once its funds have matured.
@@ -64,47 +59,7 @@ def make_due(url: str) -> None:
     execute(url, "UPDATE settlements SET due_at = '2025-01-02T00:00:00.000Z' WHERE NOT livemode")
 
 
-def digits(number: str) -> str:
-    """Write a number with twelve digits, as both databases can."""
-    return f"substr(CAST(1000000000000 + {number} AS text), 2)"
-
-
-class Executed(msgspec.Struct):
-    """How long statements took, with their commit, and how many rows the last one wrote."""
-
-    seconds: float
-    rows: int
-
-
-def execute(url: str, *statements: str) -> Executed:
-    """Run statements in one transaction, durably, and leave the database as tidy as it becomes by itself."""
-    path = sqlite_path(url)
-    if path is None:
-        return asyncio.run(_execute_postgres(url, statements))
-    connection = sqlite3.connect(path, isolation_level=None)
-    try:
-        connection.execute("PRAGMA synchronous = FULL")
-        began = time.perf_counter()
-        connection.execute("BEGIN IMMEDIATE")
-        rows = [connection.execute(statement).rowcount for statement in statements]
-        connection.execute("COMMIT")
-        took = time.perf_counter() - began
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        return Executed(took, rows[-1])
-    finally:
-        connection.close()
-
-
-async def _execute_postgres(url: str, statements: Sequence[str]) -> Executed:
-    connection = await asyncpg.connect(url)
-    try:
-        began = time.perf_counter()
-        async with connection.transaction():
-            # Each says what it did: INSERT 0 1000, UPDATE 1000.
-            told = [await connection.execute(statement) for statement in statements]
-        took = time.perf_counter() - began
-        await connection.execute("VACUUM ANALYZE")
-        count = told[-1].split()[-1]
-        return Executed(took, int(count) if count.isdigit() else 0)
-    finally:
-        await connection.close()
+async def take_in(here: Installation, many: int) -> None:
+    """Let so many more merchants apply."""
+    async with opened(here.environment) as (kpay, _, _):
+        await asyncio.gather(*(kpay.apply(name=f"Bench {number}") for number in range(many)))

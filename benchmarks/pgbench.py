@@ -21,6 +21,7 @@ import asyncpg
 import msgspec
 
 from benchmarks.databases import folder, fresh, postmaster_of
+from benchmarks.figures import percentile
 from benchmarks.load import Result
 from benchmarks.processes import Failed, family_cpu_seconds, finish
 from benchmarks.servers import make_merchant, settings
@@ -87,9 +88,9 @@ class Pgbench(msgspec.Struct, kw_only=True):
     runs: int = 0
 
     def run(self, *, clients: int, seconds: float, warm_up_seconds: float) -> Result:
-        """Run the script for a while; whole seconds, as pgbench takes them."""
+        """Run the script for a while; whole seconds, as pgbench takes them, and two at least: one goes by quickly."""
         self.runs += 1
-        whole = max(1, round(seconds + warm_up_seconds))
+        whole = max(2, round(seconds + warm_up_seconds))
         with folder() as where:
             (where / "charge.sql").write_text(SCRIPT)
             command = [
@@ -198,11 +199,13 @@ def sum_up(
     """Take the window after the warm-up. The processor time is of the whole run, the warm-up included."""
     begin = done[0][0] + warm_up_seconds
     took = sorted(ms for at, ms in done if at >= begin)
+    if not took:
+        raise Failed("pgbench was not done with any charge after its warm-up")
     return Result(
         requests=len(took),
         rate=len(took) / (done[-1][0] - begin),
-        p50_ms=took[len(took) // 2],
-        p99_ms=took[len(took) * 99 // 100],
+        p50_ms=percentile(took, 0.5),
+        p99_ms=percentile(took, 0.99),
         mean_ms=sum(took) / len(took),
         postgres_cpu_us=None if postgres is None else postgres * 1e6 / len(done),
         load_cpu_us=load * 1e6 / len(done),

@@ -4,8 +4,10 @@ import json
 
 from kpay_core.domain.examples import CHARGE
 
-# The bare handler, which stores nothing, knows a replay by this. Keys of new charges begin otherwise.
+# The keys of the charges that a database is begun with, and of those whose answers are copied into it. The bare
+# handler, which stores nothing, knows replays by the former. Keys of new charges begin otherwise.
 KEPT_PREFIX = "kept"
+COLD_PREFIX = "cold"
 
 # Stands for the Idempotency-Key in a template, and is as wide as the keys that replace it.
 KEY = "@" * 24

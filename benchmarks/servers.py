@@ -1,6 +1,6 @@
 """Real servers, one process each, as they are run in production."""
 
-import json
+import asyncio
 import os
 import secrets
 import socket
@@ -8,14 +8,17 @@ import subprocess
 import sys
 import time
 from base64 import b64encode
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
 from benchmarks.databases import fresh, postmaster_of
-from benchmarks.processes import Failed, finish, running
+from benchmarks.processes import Failed, running
+from kpay_http import compose
+from kpay_http.settings import read_settings
 
 KPAY = (sys.executable, "-m", "kpay_http.cli")
 
@@ -24,14 +27,22 @@ START_SECONDS = 20
 
 
 class Server(msgspec.Struct, frozen=True, kw_only=True):
-    """A server that takes requests. `postgres_pid` is its database's, where that can be seen."""
+    """Processes that take requests, each at its port. `postgres_pid` is their database's, where that can be seen."""
 
     name: str
-    port: int
-    pid: int
+    ports: tuple[int, ...]
+    pids: tuple[int, ...]
     secret_key: str
     postgres_pid: int | None = None
     database_url: str = ""
+
+    @property
+    def port(self) -> int:
+        return self.ports[0]
+
+    @property
+    def pid(self) -> int:
+        return self.pids[0]
 
 
 def settings(database_url: str) -> dict[str, str]:
@@ -51,14 +62,24 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def make_merchant(environment: dict[str, str]) -> tuple[str, str]:
+@asynccontextmanager
+async def opened(environment: Mapping[str, str]) -> AsyncIterator[compose.Opened]:
+    """Open the core on an installation's database, in this process: what is prepared is not measured."""
+    chosen = read_settings(environment)
+    async with compose.open_kpay(chosen, compose.secret_of(chosen, make=False)) as found:
+        yield found
+
+
+def make_merchant(environment: Mapping[str, str]) -> tuple[str, str]:
     """Make the tables and a merchant in them; return its id and its secret key of test mode."""
-    finish([*KPAY, "migrate"], environment=environment)
-    made = finish(
-        [*KPAY, "merchants", "create", "--name", "Bench", "--approve", "--json"], environment=environment
-    )
-    merchant = json.loads(made)
-    return merchant["id"], merchant["keys"]["test"]["secret"]
+
+    async def make() -> tuple[str, str]:
+        await compose.migrate_all(read_settings(environment))
+        async with opened(environment) as (kpay, _, _):
+            merchant = await kpay.apply(name="Bench")
+            return merchant.id, (await kpay.approve(merchant.id)).keys.test.secret
+
+    return asyncio.run(make())
 
 
 class Installation(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,10 +94,10 @@ class Installation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @contextmanager
-def installed(postgres: str | None) -> Iterator[Installation]:
-    """Make a fresh database, on a PostgreSQL server or on SQLite."""
+def installed(postgres: str | None, more: Mapping[str, str] | None = None) -> Iterator[Installation]:
+    """Make a fresh database, on a PostgreSQL server or on SQLite; `more` are settings that are not the usual ones."""
     with fresh(postgres) as url:
-        environment = settings(url)
+        environment = {**settings(url), **(more or {})}
         merchant, secret_key = make_merchant(environment)
         yield Installation(
             name="postgres" if postgres else "sqlite",
@@ -89,15 +110,18 @@ def installed(postgres: str | None) -> Iterator[Installation]:
 
 
 @contextmanager
-def serving(here: Installation, program: Sequence[str] = KPAY) -> Iterator[Server]:
-    """Run `kpay serve` on an installation, or what a program makes of it."""
-    port = free_port()
-    with running([*program, "serve", "--port", str(port)], environment=here.environment) as process:
-        wait_for(port, process)
+def serving(here: Installation, program: Sequence[str] = KPAY, *, processes: int = 1) -> Iterator[Server]:
+    """Run `kpay serve` on an installation, or what a program makes of it, in so many processes."""
+    with ExitStack() as stack:
+        ports = [free_port() for _ in range(processes)]
+        commands = [[*program, "serve", "--port", str(port)] for port in ports]
+        started = [stack.enter_context(running(each, environment=here.environment)) for each in commands]
+        for port, process in zip(ports, started, strict=True):
+            wait_for(port, process)
         yield Server(
             name=here.name,
-            port=port,
-            pid=process.pid,
+            ports=tuple(ports),
+            pids=tuple(process.pid for process in started),
             secret_key=here.secret_key,
             database_url=here.database_url,
             postgres_pid=here.postgres_pid,
@@ -112,12 +136,14 @@ def kpay(postgres: str | None, program: Sequence[str] = KPAY) -> Iterator[Server
 
 
 @contextmanager
-def bare(answers: Path, secret_key: str) -> Iterator[Server]:
-    """Run the bare handler with answers from a file."""
+def bare(how: Literal["litestar", "asgi"], answers: Path, secret_key: str) -> Iterator[Server]:
+    """Run a bare handler with answers from a file."""
     port = free_port()
-    with running([sys.executable, "-m", "benchmarks.bare", str(port), str(answers), secret_key]) as process:
+    command = [sys.executable, "-m", "benchmarks.programs.bare", how, str(port), str(answers), secret_key]
+    with running(command) as process:
         wait_for(port, process)
-        yield Server(name="bare", port=port, pid=process.pid, secret_key=secret_key)
+        name = "bare" if how == "litestar" else "bare ASGI"
+        yield Server(name=name, ports=(port,), pids=(process.pid,), secret_key=secret_key)
 
 
 def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:

@@ -1,7 +1,7 @@
 """
 `kpay` without the ledger, to measure what the ledger adds to a charge.
 
-    python -m benchmarks.bookless serve --port PORT
+    python -m benchmarks.programs.bookless serve --port PORT
 
 In this process, and in no other, a charge means no transfers: so recording it writes none, holds no book and turns no
 sheet. All else is as ever; the book is still read for what the charge costs.

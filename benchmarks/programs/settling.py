@@ -1,7 +1,7 @@
 """
 Settling, in a process of its own: the payouts that are due are made, round after round until none is.
 
-    python -m benchmarks.settling
+    python -m benchmarks.programs.settling
 
 It prints how long that took, and what it held in memory.
 """

@@ -1,7 +1,7 @@
 """
 The peer of the deliveries: a bare aiohttp loop that signs the same body anew and posts it, and does nothing else.
 
-    python -m benchmarks.posting URL EVENT_FILE SECONDS
+    python -m benchmarks.programs.posting URL EVENT_FILE SECONDS
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """
 Something that happens at a steady pace, in a process that delivers itself or leaves that to workers.
 
-    python -m benchmarks.telling RATE SECONDS MERCHANT embedded|kicking
+    python -m benchmarks.programs.telling RATE SECONDS MERCHANT embedded|kicking
 
 The delay from the commit to its receipt is what counts, so nothing else is done: no request, no card network.
 It prints when each event was committed.

@@ -1,26 +1,19 @@
-"""Audit: how long `kpay audit` takes over a million transfers and what goes with them, and how much memory it holds."""
+"""A consistent history of any length, written by SQL: the books of a merchant, and the journal of the sandbox."""
 
 import asyncio
-import os
-import resource
 import sqlite3
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 
 import asyncpg
 import msgspec
 
-from benchmarks import audit_told, databases, servers
-from benchmarks.processes import Failed, running
+from benchmarks import told
+from benchmarks.databases import journal_of
 from benchmarks.rows import CHARGE_ID, THEN, insert, numbers, padded, posted, values
 from kpay_adapters.sql.engines import sqlite_path
 from kpay_core.domain.ledger import Kind
 from kpay_core.domain.payouts import MAX_LINES
-
-# The promises, over a million transfers: so long, and no more memory than so many times that over a quarter of them.
-MOST_SECONDS = 60
-MOST_GROWTH = 1.1
 
 # What a charge that has matured has of transfers, and of lines.
 KINDS = (Kind.CHARGE, Kind.FEE, Kind.CHARGE_MATURED, Kind.FEE_MATURED)
@@ -31,53 +24,6 @@ CHARGES_A_SHEET = 250
 AMOUNT, FEE = 1_000, 59
 
 
-class Audited(msgspec.Struct, kw_only=True):
-    """An audit of so many transfers: how long it took from the command line on, and the most it held."""
-
-    database: str
-    transfers: int
-    seconds: float
-    cpu_seconds: float
-    most_mib: float
-
-
-def go(
-    database: str, postgres: str | None, *, sizes: tuple[int, int], tell: Callable[[str], None]
-) -> list[Audited]:
-    """Fill two databases with so many transfers, and audit each."""
-    audited: list[Audited] = []
-    for transfers in sizes:
-        with databases.fresh(postgres) as url:
-            environment = servers.settings(url)
-            merchant, _ = servers.make_merchant(environment)
-            fill(url, merchant, charges=transfers // len(KINDS))
-            tell(f"{database} holds {transfers:,} transfers")
-            seconds, usage = run_audit(environment)
-        each = Audited(
-            database=database,
-            transfers=transfers,
-            seconds=seconds,
-            cpu_seconds=usage.ru_utime + usage.ru_stime,
-            most_mib=usage.ru_maxrss / 1024,
-        )
-        audited.append(each)
-        tell(
-            f"audited in {each.seconds:.1f} s ({each.cpu_seconds:.1f} s of processor), {each.most_mib:.0f} MiB"
-        )
-    return audited
-
-
-def run_audit(environment: Mapping[str, str]) -> tuple[float, resource.struct_rusage]:
-    """Run the command to its end; return its seconds, and what its process used."""
-    began = time.monotonic()
-    with running([*servers.KPAY, "audit"], environment=environment) as process:
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode != 0:
-        raise Failed(f"kpay audit ended with {process.returncode}")
-    return time.monotonic() - began, usage
-
-
 def fill(url: str, merchant: str, *, charges: int) -> None:
     """Write the books and the journal of a merchant whose charges have matured, and all but the last were paid out."""
     path = sqlite_path(url)
@@ -85,7 +31,8 @@ def fill(url: str, merchant: str, *, charges: int) -> None:
     if path is None:
         asyncio.run(_fill_postgres(url, [*statements, *journal(charges)]))
         return
-    for file, its in ((path, statements), (f"{path.removesuffix('.db')}-sandbox.db", journal(charges))):
+    for file, its in ((path, statements), (sqlite_path(journal_of(url)), journal(charges))):
+        assert file is not None, "the journal of a file is a file"
         with closing(sqlite3.connect(file, isolation_level=None)) as connection:
             for statement in ("BEGIN", *its, "COMMIT"):
                 connection.execute(statement)
@@ -126,7 +73,7 @@ def history(merchant: str, charges: int) -> list[str]:
         "refunds": 0,
         "disputes": 0,
         "fee": FEE,
-        "idempotency_key": audit_told.key_id(merchant),
+        "idempotency_key": told.key_id(merchant),
         "told": "false",
         "created_at": f"'{THEN}'",
         "looks": 0,
@@ -147,7 +94,7 @@ def history(merchant: str, charges: int) -> list[str]:
     statements += [each for number in range(paid) for each in payout(scope, number, on_sheet=last + 1)]
     return [
         *statements,
-        *audit_told.write(
+        *told.write(
             merchant,
             charges=charges,
             of_charge=AMOUNT,

@@ -5,40 +5,29 @@ large book cost to read.
 
 import asyncio
 import json
-import statistics
 import sys
-from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 import msgspec
 
-from benchmarks import books, servers
+from benchmarks import books, databases, servers
 from benchmarks.books import LINES_A_CHARGE, NET, TRANSFERS_A_CHARGE
-from benchmarks.load import Job, Result, run
+from benchmarks.figures import over_rounds, ratios
+from benchmarks.load import Result
+from benchmarks.parts import Findings, Setting, others_of
 from benchmarks.processes import Failed, finish, memory_mib
-from benchmarks.samples import get_request
+from benchmarks.programs.settling import Settled
+from benchmarks.rounds import Line, Measured, Tell, alternate, server_time, show_measured, values
 from benchmarks.servers import KPAY, Installation, Server
-from benchmarks.settling import Settled
 from benchmarks.subjects import Subject, prepare
+from benchmarks.tables import short, table, whole
 from kpay_core.domain.ledger import LINES
 from kpay_core.domain.payouts import MAX_LINES
 from kpay_core.flows.booking import MANY_TRANSFERS
-from kpay_http import compose
-from kpay_http.settings import read_settings
 
-BOOKLESS = (sys.executable, "-m", "benchmarks.bookless")
-
-# The promises: what the ledger makes of a charge's cost; lines a second of what one statement writes; a payout of
-# 10,000 lines, and what the server grows by; a balance.
-MOST_COST = 1.2
-LEAST_OF_STATEMENT = 0.3
-MOST_PAYOUT_MS = 300.0
-MOST_PAYOUT_MIB = 50.0
-MOST_BALANCE_MS = 50.0
-
-# Memory must not grow with the lines: four times as many may take so many times as much.
-MOST_GROWTH = 1.1
+BOOKLESS = (sys.executable, "-m", "benchmarks.programs.bookless")
 
 COST_CLIENTS = (16, 64)
 MERCHANTS = 1_000
@@ -46,6 +35,9 @@ LINES_TO_SETTLE = (250_000, 1_000_000)
 BOOK_TRANSFERS = 1_000_000
 PAYOUT_REQUESTS = 50
 BALANCE_REQUESTS = 200
+
+# A quick look is content with a twentieth of everything.
+QUICK_SHARE = 20
 
 # What is usually on an open sheet.
 FEW_OPEN = 1_000
@@ -62,18 +54,6 @@ WHERE t.kind IN ({", ".join(f"'{kind}'" for kind in LINES)})
     AND substr(CAST(10000000000 + t.sheet AS text), 2) || '/' || t.id > p."after"
     AND substr(CAST(10000000000 + t.sheet AS text), 2) || '/' || t.id <= p.upto
 """
-
-Tell = Callable[[str], None]
-
-
-class Cost(msgspec.Struct, kw_only=True):
-    """A charge with the ledger and without it, in one round."""
-
-    database: str
-    clients: int
-    round: int
-    ledger: Result
-    bookless: Result
 
 
 class Settling(msgspec.Struct, kw_only=True):
@@ -99,58 +79,35 @@ class Reading(msgspec.Struct, kw_only=True):
 class Found(msgspec.Struct, kw_only=True):
     """All that was measured of the ledger."""
 
-    costs: list[Cost] = []
+    costs: list[Measured] = []
     settlings: list[Settling] = []
     payouts: list[Reading] = []
     balances: list[Reading] = []
 
 
-def compare_costs(
-    database: str, postgres: str | None, *, rounds: int, seconds: float, tell: Tell
-) -> list[Cost]:
+def compare_costs(database: str, postgres: str | None, setting: Setting) -> list[Measured]:
     """Measure charges on two servers in turn, of which one keeps no books."""
-    found: list[Cost] = []
+
+    def charge(subject: Subject, clients: int) -> Result:
+        return subject.charge(clients=clients, seconds=setting.seconds)
+
     with ExitStack() as stack:
-        pair = [prepare(stack.enter_context(servers.kpay(postgres, program))) for program in (KPAY, BOOKLESS)]
-
-        def measure(subject: Subject, clients: int) -> Result:
-            return subject.measure("charge", clients=clients, seconds=seconds)
-
-        for clients in COST_CLIENTS:
-            for number in range(1, rounds + 1):
-                # Each is first in every other round.
-                results = [measure(each, clients) for each in (pair if number % 2 else pair[::-1])]
-                ledger, bookless = results if number % 2 else results[::-1]
-                each = Cost(
-                    database=database, clients=clients, round=number, ledger=ledger, bookless=bookless
-                )
-                found.append(each)
-                tell(f"charge on {database}, {clients} clients, round {number}: {ratio_of(each):.2f}")
-    return found
-
-
-def ratio_of(cost: Cost) -> float:
-    """Return how many times as much of the server's processor a charge takes with the ledger."""
-    with_ledger, without = cost.ledger.server_cpu_us, cost.bookless.server_cpu_us
-    assert with_ledger, "a server's time is always measured"
-    assert without, "a server's time is always measured"
-    return with_ledger / without
-
-
-def ratio(costs: Sequence[Cost]) -> float:
-    """Return the median over the rounds of the ratio within a round."""
-    return statistics.median(map(ratio_of, costs))
+        found: list[Line] = []
+        for what, program in (("ledger", KPAY), ("no ledger", BOOKLESS)):
+            subject = prepare(stack.enter_context(servers.kpay(postgres, program)))
+            found.append(Line(f"charge {database}, {what}", partial(charge, subject)))
+        return alternate(found, clients=COST_CLIENTS, rounds=setting.rounds, tell=setting.tell)
 
 
 def settle(database: str, postgres: str | None, *, merchants: int, lines: int, tell: Tell) -> Settling:
     """Settle with merchants who share so many lines, and write the same lines by one statement."""
     with servers.installed(postgres) as here:
-        asyncio.run(take_in(here, merchants - 1))
+        asyncio.run(books.take_in(here, merchants - 1))
         books.fill(here.database_url, lines // LINES_A_CHARGE // merchants)
         books.make_due(here.database_url)
         settled = settle_all(here)
-        books.execute(here.database_url, LINES_TABLE)
-        written = books.execute(here.database_url, WRITE_LINES)
+        databases.execute(here.database_url, LINES_TABLE)
+        written = databases.execute(here.database_url, WRITE_LINES)
         if written.rows != lines:
             raise Failed(f"payouts list {written.rows} lines instead of {lines}")
     found = Settling(database=database, lines=lines, settled=settled, statement_seconds=written.seconds)
@@ -158,16 +115,9 @@ def settle(database: str, postgres: str | None, *, merchants: int, lines: int, t
     return found
 
 
-async def take_in(here: Installation, many: int) -> None:
-    """Let so many more merchants apply."""
-    settings = read_settings(here.environment)
-    async with compose.open_kpay(settings, compose.secret_of(settings, make=False)) as (kpay, _, _):
-        await asyncio.gather(*(kpay.apply(name=f"Bench {number}") for number in range(many)))
-
-
 def settle_all(here: Installation) -> Settled:
     """Make all payouts that are due, in a process of its own."""
-    told = finish([sys.executable, "-m", "benchmarks.settling"], environment=here.environment)
+    told = finish([sys.executable, "-m", "benchmarks.programs.settling"], environment=here.environment)
     return msgspec.json.decode(told, type=Settled)
 
 
@@ -220,7 +170,7 @@ def read_balances(
 
 def get(server: Server, path: str) -> dict[str, Any]:
     """Read one thing once, and return it."""
-    (answer,) = run(asking(server, path, 1, collect=True)).answers
+    (answer,) = Subject(server=server, charges=[]).page(path, clients=1, count=1, collect=True).answers
     return json.loads(answer)
 
 
@@ -230,34 +180,20 @@ def read(server: Server, path: str, requests: int) -> Reading:
     return Reading(
         database=server.name,
         what=path,
-        result=run(asking(server, path, requests)),
+        result=Subject(server=server, charges=[]).page(path, clients=1, count=requests),
         before_mib=before,
         after_mib=memory_mib(server.pid),
         most_mib=memory_mib(server.pid, "VmHWM"),
     )
 
 
-def asking(server: Server, path: str, requests: int, *, collect: bool = False) -> Job:
-    return Job(
-        port=server.port,
-        clients=1,
-        status=200,
-        requests=[get_request(server.secret_key, path)],
-        count=requests,
-        collect=collect,
-        server_pid=server.pid,
-        postgres_pid=server.postgres_pid,
-    )
-
-
-def go(
-    databases: Sequence[tuple[str, str | None]], *, quick: bool, rounds: int, seconds: float, tell: Tell
-) -> Found:
+def measure(setting: Setting) -> Found:
     """Measure everything on each database."""
     found = Found()
-    small = 20 if quick else 1
-    for name, url in databases:
-        found.costs += compare_costs(name, url, rounds=rounds, seconds=seconds, tell=tell)
+    small = QUICK_SHARE if setting.quick else 1
+    tell = setting.tell
+    for name, url in setting.places():
+        found.costs += compare_costs(name, url, setting)
         found.settlings += [
             settle(name, url, merchants=MERCHANTS // small, lines=lines // small, tell=tell)
             for lines in LINES_TO_SETTLE
@@ -269,3 +205,69 @@ def go(
             name, url, transfers=BOOK_TRANSFERS // small, requests=BALANCE_REQUESTS, tell=tell
         )
     return found
+
+
+def go(setting: Setting) -> Findings:
+    """Measure, and hold each figure beside what was promised of it."""
+    found = measure(setting)
+    findings = Findings(
+        results=found, tables=show(found), others=others_of([it.result for it in found.costs])
+    )
+    note = f"measured with a {QUICK_SHARE}th of the rows" if setting.quick else ""
+    for name in setting.databases:
+        for clients in COST_CLIENTS:
+            both = (
+                values(found.costs, f"charge {name}, {what}", clients, server_time)
+                for what in ("ledger", "no ledger")
+            )
+            goal = f"server time of a charge {name}, ledger / none, {clients} clients"
+            findings.note(goal, over_rounds(ratios(*both)))
+        settled = [each for each in found.settlings if each.database == name]
+        for lines, each in zip(LINES_TO_SETTLE, settled, strict=True):
+            figure = over_rounds([each.statement_seconds / each.settled.seconds])
+            findings.note(f"settling {lines:,} lines {name} / one statement", figure, note=note)
+        growth = over_rounds([settled[1].settled.most_mib / settled[0].settled.most_mib])
+        findings.note(f"memory of settling {name}, 1,000,000 / 250,000 lines", growth, note=note)
+    for each in found.payouts:
+        goal = f"payout of {MAX_LINES:,} lines {each.database}"
+        findings.note(f"{goal}, p99", over_rounds([each.result.p99_ms]), note=note)
+        findings.note(f"{goal}, grown by", over_rounds([each.after_mib - each.before_mib]), note=note)
+    for each in found.balances:
+        # The first read, which carries everything forward, is promised nothing.
+        if each.result.requests > 1:
+            goal = f"balance {each.database}, {each.what}, p99"
+            findings.note(goal, over_rounds([each.result.p99_ms]), note=note)
+    return findings
+
+
+def show(found: Found) -> list[str]:
+    """Set what was measured of the ledger."""
+    settlings = [
+        [
+            f"{each.database}, {each.lines:,} lines",
+            whole(each.settled.payouts),
+            *(f"{value:.1f}" for value in (each.settled.seconds, each.settled.cpu_seconds)),
+            *(whole(each.lines / value) for value in (each.settled.seconds, each.statement_seconds)),
+            *(whole(value) for value in (each.settled.before_mib, each.settled.most_mib)),
+        ]
+        for each in found.settlings
+    ]
+    readings = [
+        [
+            f"{each.database}, {each.what}",
+            whole(each.result.requests),
+            *(short(value) for value in (each.result.p50_ms, each.result.p99_ms)),
+            short((each.result.server_cpu_us or 0.0) / 1000),
+            whole(each.before_mib),
+            f"{each.after_mib - each.before_mib:+.0f}",
+            whole(each.most_mib),
+        ]
+        for each in (*found.payouts, *found.balances)
+    ]
+    done = ["payouts", "s", "of processor", "lines/s", "statement's rows/s", "MiB at start", "most"]
+    read = ["requests", "p50 ms", "p99 ms", "server ms", "MiB before", "grown by", "peak"]
+    return [
+        show_measured(found.costs),
+        table(["settling", *done], settlings),
+        table(["one read", *read], readings),
+    ]

@@ -1,7 +1,7 @@
 """
 A merchant's server that takes every post and answers 200, as lean as the load generator.
 
-    python -m benchmarks.sink PORT
+    python -m benchmarks.programs.sink PORT
 
 `GET /` answers how many posts have come, and since the last such request when each of them came, by event id.
 """
