@@ -71,11 +71,21 @@ def parts_of(url: str, charge: str, count: int) -> list[tuple[str, str, dict[str
             changes = {"id": f"'{prefix}_' || {compact(number)}", "created_at": made}
             if table == "transfers":
                 changes |= {"source": CHARGE_ID, "sheet": f"1 + {number} / {SHEET_TRANSFERS}"}
+            else:
+                changes |= {"body": renamed("body", charge)}
             found.append((table, id, changes))
+    of_key = {
+        "subject": CHARGE_ID,
+        "answer": renamed("answer", charge),
+        "first_used_at": ago(url, f"{count} - n", of="first_used_at"),
+    }
     keys = ask(url, "SELECT id FROM idempotency_keys WHERE subject = $1", charge)
-    return found + [
-        ("idempotency_keys", id, {"id": key(id, COPIED_PREFIX), "subject": CHARGE_ID}) for id in keys
-    ]
+    return found + [("idempotency_keys", id, {"id": key(id, COPIED_PREFIX), **of_key}) for id in keys]
+
+
+def renamed(column: str, charge: str) -> str:
+    """Write a text that names a charge, so that it names the copy."""
+    return f"replace(was.{column}, '{charge}', {CHARGE_ID})"
 
 
 def copy(url: str, table: str, id: str, changes: Mapping[str, str], *, first: int, last: int) -> str:
@@ -108,8 +118,8 @@ def key_named(url: str, charge: str) -> str:
     return "NULL" if found is None else key(found, COPIED_PREFIX)
 
 
-def ago(url: str, seconds: str) -> str:
+def ago(url: str, seconds: str, *, of: str = "created_at") -> str:
     """Write a time that is so many seconds before the original's."""
     if sqlite_path(url) is None:
-        return f"was.created_at - ({seconds}) * interval '1 second'"
-    return f"strftime('%Y-%m-%dT%H:%M:%fZ', was.created_at, '-' || ({seconds}) || ' seconds')"
+        return f"was.{of} - ({seconds}) * interval '1 second'"
+    return f"strftime('%Y-%m-%dT%H:%M:%fZ', was.{of}, '-' || ({seconds}) || ' seconds')"

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from kpay_adapters.memory import MemoryStore
+from kpay_adapters.memory import MemoryStore, encode
 from kpay_core.commit import Conflict, Record, Rejected, is_guarded
 from kpay_core.domain.text import is_plain
 from kpay_core.query import OPERATORS, Query
@@ -106,13 +106,13 @@ class TakesAnything(MemoryStore):
 class SharesItsCopies(MemoryStore):
     async def get(self, kind: Any, id: str) -> Any:
         kept = self._kept.get(kind, {}).get(id)
-        return kept and kept.copy
+        return kept and kept.record
 
 
 class KeepsFloatsAsIntegers(MemoryStore):
     async def get(self, kind: Any, id: str) -> Any:
         kept = self._kept.get(kind, {}).get(id)
-        whole = kept and json.loads(kept.encoded, parse_float=lambda text: round(float(text)))
+        whole = kept and json.loads(encode(kept.record), parse_float=lambda text: round(float(text)))
         return kept and msgspec.convert(whole, kind)
 
 
