@@ -6,6 +6,7 @@ What can be proved about this project, each by one session.
 """
 
 import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -131,7 +132,7 @@ def lint(session: nox.Session) -> None:
 def faults(session: nox.Session) -> None:
     """Crashes, kills and lost connections lose nothing; KPAY_FAULT_ROUNDS says how often each is tried."""
     # What has a session of its own.
-    others = [f"--ignore=tests/{name}" for name in ("schema", "kills", "linearizability")]
+    others = [f"--ignore=tests/{name}" for name in ("attacks", "kills", "linearizability", "mutants", "schema")]
     # Ten minutes for one proof: it starts and kills processes all the while.
     check(session, "pytest", "-m", "heavy", "--timeout=600", *others, "tests", *session.posargs)
 
@@ -159,6 +160,52 @@ def schema(session: nox.Session) -> None:
     """The service answers as its OpenAPI document says, also to requests nobody would write."""
     # Ten minutes: thousands of generated requests for each operation.
     check(session, "pytest", "-m", "heavy", "--timeout=600", "tests/schema", *session.posargs)
+
+
+@nox.session
+def attacks(session: nox.Session) -> None:
+    """
+    Whoever attacks gets no answer of 5xx, nobody else's object, no secret, and no more memory than is his.
+
+    KPAY_TEST_BODIES says how many hostile requests are sent: 20,000 where it is not set, 1,000,000 in a long run.
+    """
+    # -rs: what was not tried is said.
+    check(session, "pytest", "-rs", "tests/attacks", *session.posargs)
+
+
+@nox.session(venv_backend="virtualenv")
+def advisories(session: nox.Session) -> None:
+    """Nothing is publicly known against the pinned packages, as far as the advisories can be reached."""
+    # As with `pins`: what looks at the pins stands outside of them.
+    session.install("pip-audit>=2.7,<3")
+    options = ("--disable-pip", "--require-hashes", "--progress-spinner=off", "--format=json", "--timeout=15")
+    for pinned in ("runtime.txt", "dev.txt", "nox.txt"):
+        told = session.run(
+            *("pip-audit", *options, "--requirement", f"requirements/{pinned}"),
+            silent=True,
+            success_codes=[0, 1],
+        )
+        session.log(f"requirements/{pinned}: {verdict_on(str(told))}")
+
+
+def verdict_on(told: str) -> str:
+    """
+    Say in words what pip-audit found, or exit with it.
+
+    It succeeds as well where it could look nothing up, and then it says so of each package.
+    """
+    start = told.find('{"dependencies"')
+    if start < 0:
+        return "THE ADVISORIES COULD NOT BE REACHED, so nothing is known of any package."
+    packages = json.JSONDecoder().raw_decode(told[start:])[0]["dependencies"]
+    known = {each["name"]: [found["id"] for found in each["vulns"]] for each in packages if each.get("vulns")}
+    if known:
+        sys.exit(f"Something is known against {known}.")
+    unknown = [each["name"] for each in packages if "skip_reason" in each]
+    if len(unknown) == len(packages):
+        return "THE ADVISORIES COULD NOT BE REACHED, so nothing is known of any package."
+    left_out = f", but of {', '.join(unknown)} nothing could be looked up" if unknown else ""
+    return f"nothing is known against {len(packages) - len(unknown)} packages{left_out}."
 
 
 @nox.session

@@ -1,4 +1,4 @@
-"""A real server for each file that talks to one, and a way to tell figures."""
+"""A real server for those who talk to one, and a way to tell figures."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -12,7 +12,7 @@ from tests.servers import Installation, Server, Site
 __all__ = ["dialled"]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """One server on an embedded database."""
     folder = tmp_path_factory.mktemp("site")

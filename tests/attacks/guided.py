@@ -19,7 +19,7 @@ atheris: Any = import_module("atheris")
 
 # What is imported in here counts which of its branches are taken.
 with atheris.instrument_imports(include=["kpay_core", "kpay_http", "kpay_adapters"]):
-    from tests.attacks.corpus import valid_requests
+    from tests.attacks.corpus import SELDOM, valid_requests
     from tests.attacks.mutation import MAX_BYTES, Mutator
     from tests.attacks.target import Attack, Ears, Target, fresh_world, wrong
     from tests.attacks.test_bodies import ROUND, report
@@ -37,6 +37,7 @@ class Fuzzing:
     def __init__(self, target: Target) -> None:
         self._target = target
         self._valid = valid_requests(target)
+        self._cheap = [each for each in self._valid if each.operation not in SELDOM]
         self._sent = 0
 
     def attack(self, data: bytes) -> None:
@@ -58,6 +59,8 @@ class Fuzzing:
             attack = decode(data)
         except msgspec.MsgspecError:
             attack = random.choice(self._valid)
+        if random.random() > SELDOM.get(attack.operation, 1):
+            attack = random.choice(self._cheap)
         try:
             written = encode(Mutator(random).mutate(attack, random.choice(self._valid)))
         except UnicodeEncodeError:

@@ -4,15 +4,24 @@ import json
 import re
 import socket
 import time
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
+from pprint import pformat
 from typing import cast
 
 import httpx
+import msgspec
 import pytest
 import structlog
 
+from kpay_adapters.testing import START, make_kpay
+from kpay_core.domain import charges
 from kpay_core.domain.cards import Card
+from kpay_core.domain.errors import Invalid
+from kpay_core.domain.scope import Scope
+from kpay_core.domain.validation import read
+from kpay_core.flows.once import ticket
 from kpay_core.ports import Processor
 from tests.attacks.canaries import AMEX, AMEX_CVC, GOOD, LATE, body, hostile_sources, requests, search
 from tests.cli.test_webhook_commands import Hooks, hooks
@@ -202,6 +211,27 @@ def test_the_search_finds_a_card_where_there_is_one() -> None:
             search(f"so {leak} it is".encode(), "here")
     with pytest.raises(AssertionError):
         search(json.dumps(json.dumps({"cvc": AMEX_CVC})).encode(), "here")
+
+
+def test_nothing_in_the_core_shows_a_card_when_it_is_printed() -> None:
+    sent = body(AMEX, AMEX_CVC)
+    new = charges.read_new_charge(sent, now=START)
+    kpay = make_kpay()
+    scope = Scope("mer_1", livemode=False)
+    ids = {"id": "1", "fingerprint": kpay.keyring.mac("card", AMEX.encode()), "idempotency_key": None}
+    charge = charges.open_charge(new, scope=scope, fee=1, now=START, **ids)
+    with pytest.raises(Invalid) as caught:
+        charges.read_new_charge({**sent, "amount": AMEX, AMEX: AMEX_CVC, "currency": AMEX}, now=START)
+    held = (
+        *(new, [new], {"new": new}, charge, kpay, caught.value, caught.value.args, caught.value.details),
+        read(charges.NewCharge, sent),
+        ticket(kpay, scope, "createCharge", sent, "key"),
+        traceback.TracebackException.from_exception(caught.value).stack,
+    )
+    for each in held:
+        shown = f"{each!r} {each} {pformat(each)}"
+        search(shown.encode(), type(each).__name__)
+    search(msgspec.json.encode(charge), "a record")
 
 
 def test_hostile_cards_are_of_many_kinds() -> None:

@@ -138,7 +138,8 @@ def ask(
 ) -> list[Answered]:
     server, key = running
     line = f"{method} {path} HTTP/1.1\r\n".encode("latin-1")
-    bearer = b"Host: a\r\nAuthorization: Bearer " + key.encode() + b"\r\n"
+    # Closed when it is answered, so that nobody waits for more.
+    bearer = b"Host: a\r\nConnection: close\r\nAuthorization: Bearer " + key.encode() + b"\r\n"
     return talk(server, line + bearer + headers + b"\r\n").answers
 
 
@@ -216,7 +217,7 @@ def test_a_header_that_is_given_twice_or_cannot_stand_is_refused(
     server, key = running
     body = json.dumps(CHARGE).encode()
     bearer = b"Authorization: Bearer " + key.encode() + b"\r\n"
-    head = b"POST /v1/charges HTTP/1.1\r\n%s%s%sContent-Length: %d\r\n\r\n"
+    head = b"POST /v1/charges HTTP/1.1\r\n%sConnection: close\r\n%s%sContent-Length: %d\r\n\r\n"
     (answer,) = talk(server, head % (JSON, bearer, headers, len(body)) + body).answers
     assert_envelope(answer)
     assert answer.status == status

@@ -155,7 +155,7 @@ def test_behind_a_request_whose_end_is_certain_the_next_is_answered(
 ) -> None:
     server, key = running
     sent, statuses = CERTAIN[name]
-    told = talk(server, sent + behind(key, name))
+    told = talk(server, sent + behind(key, name), count=len(statuses) + 1)
     assert heads(told, name) == [*statuses, 201]
     assert not told.closed
     assert is_charged(server, key, name)

@@ -76,7 +76,7 @@ def test_requests_sent_ahead_on_one_connection_are_answered_in_order(running: tu
     charge = HEAD + bearer + b"Content-Length: %d\r\n\r\n" % len(body) + body
     refused = HEAD + b"Content-Length: 2\r\n\r\n{}"
     missing = b"GET /v1/charges/x HTTP/1.1\r\nHost: a\r\n" + bearer + b"\r\n"
-    found = talk(server, charge + refused + missing + charge).answers
+    found = talk(server, charge + refused + missing + charge, count=4).answers
     assert [status for status, _, _ in found] == [201, 401, 404, 201]
     assert found[0][2]["id"] < found[3][2]["id"]
 

@@ -38,8 +38,11 @@ class Talk(NamedTuple):
         return [answer.status for answer in self.answers]
 
 
-def talk(server: Server, *sent: bytes, quiet_seconds: float = QUIET_SECONDS) -> Talk:
-    """Send bytes, each piece in a segment of its own, and listen until the server closes or has no more to say."""
+def talk(server: Server, *sent: bytes, count: int = 1, quiet_seconds: float = QUIET_SECONDS) -> Talk:
+    """
+    Send bytes, each piece in a segment of its own, and listen until the server closes, or has no more to say after so
+    many answers.
+    """
     received = b""
     with socket.create_connection(("127.0.0.1", server.port), timeout=LATE_SECONDS) as client:
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -48,7 +51,8 @@ def talk(server: Server, *sent: bytes, quiet_seconds: float = QUIET_SECONDS) -> 
                 client.sendall(piece)
             while data := client.recv(65536):
                 received += data
-                client.settimeout(quiet_seconds)
+                if received.count(b"HTTP/1.1 ") >= count:
+                    client.settimeout(quiet_seconds)
         except TimeoutError:
             return Talk(received, False)
         except ConnectionError:
