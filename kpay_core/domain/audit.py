@@ -49,9 +49,9 @@ class Report(msgspec.Struct, kw_only=True):
     The outcome of an audit. It is clean when nothing disagrees.
 
     `checked` counts the records that were read, by kind, and `open` the objects without an outcome. `disagreements`
-    and `explained` are the first thousand each; `disagreeing` and `explaining` count them all. `moving` counts objects
-    that moved each time they were looked at and could not be judged. `totals` are the sums of all accounts, by mode:
-    together they are nothing.
+    and `explained` are the first thousand each; `disagreeing` and `explaining` count them all. `moving` counts objects,
+    keys and deliveries that moved each time they were looked at and could not be judged, and books in which something
+    was told each time. `totals` are the sums of all accounts, by mode: together they are nothing.
     """
 
     checked: Counter[str] = msgspec.field(default_factory=Counter[str])

@@ -35,11 +35,11 @@ from kpay_core.flows.streaming import OnPage
 from kpay_core.ports import Ports
 from kpay_core.query import Condition, Query
 
-# A commit is given up after 20 s; clocks of different machines differ by less than the rest of it.
+# A commit is given up after 20 s; the clocks of different machines differ by less than the rest of it.
 LONG_AGO = timedelta(minutes=10)
 
-# By so many of a book's newest events it is told whether it holds still. What is still on its way into the database
-# may come in between them, where several processes tell at once.
+# By so many of a book's newest events it is seen whether it holds still. More than the last one, because what comes may
+# sort before it: names are made before commits, and by several clocks.
 NEWEST = 200
 
 

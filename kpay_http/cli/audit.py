@@ -128,7 +128,7 @@ def show(report: Report, witnessed: bool) -> None:
     for mode, accounts in report.totals.items():
         say(f"Cents in {mode} mode: {', '.join(f'{name} {cents:,}' for name, cents in accounts.items())}.")
     if report.moving:
-        say(f"{report.moving:,} objects moved each time they were looked at, and could not be judged.")
+        say(f"{report.moving:,} objects or books moved each time they were looked at, and were not judged.")
     say("Held against the sandbox's journal." if witnessed else "Not held against the sandbox's journal.")
     say("Everything agrees." if report.is_clean else f"{report.disagreeing:,} DISAGREE.")
 
