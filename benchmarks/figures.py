@@ -12,7 +12,7 @@ class Figure(msgspec.Struct, frozen=True, kw_only=True):
     What was measured of a goal: the median over the rounds, and the least and the most of them.
 
     `by_time` is the same ratio from processor time, which moves less than rates when others use the machine.
-    `note` says why a figure proves less than its goal asks for; only a figure that falls short is judged then.
+    `note` says how it was measured, where that is not as its goal asks; such a figure is not judged.
     """
 
     value: float

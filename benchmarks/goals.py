@@ -39,7 +39,7 @@ class Goal(msgspec.Struct, frozen=True, kw_only=True):
 class Verdict(StrEnum):
     REACHED = "REACHED"
     FALLS_SHORT = "FALLS SHORT"
-    # It holds as far as it was measured, which is less far than the goal asks.
+    # It was measured in another way than the goal asks, so it shows neither.
     NOT_PROVED = "not proved"
     NOT_MEASURED = "not measured"
 
@@ -174,12 +174,12 @@ def judge(
 
 
 def verdict(goal: Goal, figure: Figure | None) -> Verdict:
-    """Judge one figure; one that was measured less far than asked can miss its goal, and cannot meet it."""
+    """Judge one figure."""
     if figure is None:
         return Verdict.NOT_MEASURED
-    if not goal.is_met(figure.value):
-        return Verdict.FALLS_SHORT
-    return Verdict.NOT_PROVED if figure.note else Verdict.REACHED
+    if figure.note:
+        return Verdict.NOT_PROVED
+    return Verdict.REACHED if goal.is_met(figure.value) else Verdict.FALLS_SHORT
 
 
 def show_goals(judged: Sequence[Judged]) -> str:

@@ -4,6 +4,7 @@ A picture of the goals, as SVG: for each, how many times over it is met, on a lo
 Written by hand, because a chart of dots and lines is a screen of code, and a library for charts is fifty packages.
 """
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from xml.sax.saxutils import escape
@@ -46,6 +47,7 @@ def draw(judged: Sequence[Judged], about: Mapping[str, str]) -> str:
         head,
         f'<rect width="{WIDTH}" height="{height}" fill="#ffffff"/>',
         text(16, 24, "How many times over each goal is met", size=15),
+        *bands([each.goal.part for each in shown]),
         *scale(len(shown)),
         *(part for place, each in enumerate(shown) for part in row(each, HEAD + ROW * place)),
         *legend(height - 32),
@@ -61,6 +63,17 @@ def across(times: float) -> float:
     """Return where so many times stand."""
     bounded = min(max(times, LEAST), MOST)
     return NAMES_WIDTH + PLOT_WIDTH * math.log(bounded / LEAST) / math.log(MOST / LEAST)
+
+
+def bands(parts: Sequence[str]) -> list[str]:
+    """Shade every other part, so that the eye finds what belongs together."""
+    lines: list[str] = []
+    for number, (_, group) in enumerate(itertools.groupby(range(len(parts)), key=lambda place: parts[place])):
+        places = list(group)
+        if number % 2:
+            box = f'y="{HEAD + ROW * places[0]}" width="{WIDTH}" height="{ROW * len(places)}"'
+            lines.append(f'<rect x="0" {box} fill="#f6f8fa"/>')
+    return lines
 
 
 def scale(rows: int) -> list[str]:
@@ -102,7 +115,7 @@ def legend(y: float) -> list[str]:
     words = {
         Verdict.REACHED: "reached",
         Verdict.FALLS_SHORT: "falls short",
-        Verdict.NOT_PROVED: "holds as far as it was measured",
+        Verdict.NOT_PROVED: "not measured as the goal asks",
     }
     lines: list[str] = []
     x = 22.0

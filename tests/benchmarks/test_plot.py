@@ -2,11 +2,12 @@
 
 from xml.etree import ElementTree
 
+import msgspec
 import pytest
 
 from benchmarks.figures import Figure
 from benchmarks.goals import Goal, Judged, verdict
-from benchmarks.plot import LEAST, MOST, NAMES_WIDTH, PLOT_WIDTH, across, draw
+from benchmarks.plot import HEAD, LEAST, MOST, NAMES_WIDTH, PLOT_WIDTH, ROW, across, draw
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -65,3 +66,19 @@ def test_every_goal_that_was_measured_is_named_and_others_are_not():
     words = [each.text for each in picture(judged(1.0, name="a < b & c"), missing).iter(f"{SVG}text")]
     assert "a < b & c" in words
     assert "unknown" not in words
+
+
+def test_every_other_part_is_shaded_from_its_first_goal_to_its_last():
+    parts = [
+        judged(1.0),
+        judged(1.0),
+        *(part(each, "size") for each in (judged(1.0), judged(1.0))),
+        judged(1.0),
+    ]
+    _, band = picture(*parts).findall(f"{SVG}rect")
+    assert (float(band.attrib["y"]), float(band.attrib["height"])) == (HEAD + 2 * ROW, 2 * ROW)
+
+
+def part(each: Judged, name: str) -> Judged:
+    """Let a goal be another part's."""
+    return msgspec.structs.replace(each, goal=msgspec.structs.replace(each.goal, part=name))
