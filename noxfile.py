@@ -132,7 +132,9 @@ def lint(session: nox.Session) -> None:
 def faults(session: nox.Session) -> None:
     """Crashes, kills and lost connections lose nothing; KPAY_FAULT_ROUNDS says how often each is tried."""
     # What has a session of its own.
-    others = [f"--ignore=tests/{name}" for name in ("attacks", "kills", "linearizability", "mutants", "schema")]
+    others = [
+        f"--ignore=tests/{name}" for name in ("attacks", "kills", "linearizability", "mutants", "schema")
+    ]
     # Ten minutes for one proof: it starts and kills processes all the while.
     check(session, "pytest", "-m", "heavy", "--timeout=600", *others, "tests", *session.posargs)
 

@@ -16,10 +16,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol, cast
 
 import msgspec
-from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
 
 # A round trip takes well under a millisecond; a request shall not wait longer for the luxury of being counted.
 TIMEOUT_SECONDS = 0.05
@@ -177,6 +173,13 @@ class RedisLimiter:
         self._paused_until: float | None = None
         self._waiting: list[tuple[str, asyncio.Future[Decision]]] = []
         self._asking: asyncio.Task[None] | None = None
+        # Only here: it takes as long to import as all of ours, and most installations count in memory.
+        from redis.asyncio import Redis
+        from redis.asyncio.retry import Retry
+        from redis.backoff import NoBackoff
+        from redis.exceptions import RedisError
+
+        self._trouble = (RedisError, OSError, TimeoutError)
         # Our own timeout spans connecting and asking. redis-py's are for each step, and its retries multiply
         # them.
         self._redis = cast("type[Any]", Redis).from_url(
@@ -230,7 +233,7 @@ class RedisLimiter:
         try:
             async with asyncio.timeout(self._timeout_seconds):
                 outcomes = await self._script(keys, [bucket.interval, bucket.capacity])
-        except (RedisError, OSError, TimeoutError) as failure:
+        except self._trouble as failure:
             self._paused_until = self._clock() + PAUSE_SECONDS
             self._on_failure(failure)
             return [self._pass() for _ in keys]

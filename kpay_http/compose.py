@@ -8,21 +8,19 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import asyncpg  # pyright: ignore[reportMissingTypeStubs]
 import structlog
 from sqlalchemy import MetaData, Table
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from kpay_adapters import keyring, ratelimit
 from kpay_adapters.drain import Drain
-from kpay_adapters.dramatiq_ import Kicked, Kicker, open_broker
 from kpay_adapters.keyring import SecretKeyring
 from kpay_adapters.sandbox import RECORDS, SandboxBank, SandboxClock, SandboxNetwork, Witnesses
 from kpay_adapters.sandbox.remote import RemoteClock, RemoteSandbox
-from kpay_adapters.sandbox.served import Desk, OnAnswer, serving
-from kpay_adapters.sender import Sender
-from kpay_adapters.sql import migrate
 from kpay_adapters.sql.derive import table_for
 from kpay_adapters.sql.engines import sqlite_path
+from kpay_adapters.sql.pending import pending
 from kpay_adapters.sql.store import SqlStore
 from kpay_adapters.system import SystemClock, SystemIds
 from kpay_core import Kpay
@@ -36,10 +34,17 @@ from kpay_http.system import Limiter, System
 from kpay_http.turnstile import Turnstile
 from kpay_http.working import keep_on
 
+# What only some processes need, and takes its time to import, is imported where it is opened.
 if TYPE_CHECKING:
+    from kpay_adapters.dramatiq_ import Kicked, Kicker
+    from kpay_adapters.sandbox.served import OnAnswer
+    from kpay_adapters.sender import Sender
     from kpay_adapters.testing.merchant.checking import Checked
 
 log: Any = structlog.get_logger("kpay")
+
+# What keeps us from a database, in the words of Alembic's engines and of the drivers.
+UNREACHABLE = (SQLAlchemyError, sqlite3.Error, asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
 
 # Of the contract: 100 requests a second, burst 200.
 BURST_FACTOR = 2
@@ -97,13 +102,15 @@ def reaching(settings: Settings) -> Generator[None]:
     """Turn what keeps us from a database into one line."""
     try:
         yield
-    except (SQLAlchemyError, sqlite3.Error, OSError) as error:
+    except UNREACHABLE as error:
         cause = error.orig if isinstance(error, DBAPIError) and error.orig else error
         raise Unreachable(f"{shown_url(settings.database_url)} cannot be used: {cause}") from error
 
 
 async def migrate_all(settings: Settings) -> None:
     """Make or bring up to date all that is stored."""
+    from kpay_adapters.sql import migrate
+
     with reaching(settings):
         await migrate.migrate(settings.database_url)
         if settings.sandbox_url is None:
@@ -113,8 +120,8 @@ async def migrate_all(settings: Settings) -> None:
 async def check_migrated(settings: Settings) -> None:
     """Raise `NotMigrated` when the database is behind, so that nothing is served on half a schema."""
     with reaching(settings):
-        pending = await migrate.pending(settings.database_url)
-    if pending:
+        behind = await pending(settings.database_url)
+    if behind:
         raise NotMigrated("The database is not up to date: run `kpay migrate`.")
 
 
@@ -156,16 +163,19 @@ async def followed(clock: SandboxClock | RemoteClock) -> AnyClock:
 
 
 @asynccontextmanager
-async def serve_sandbox(journal: str, *, host: str, port: int, on_answer: OnAnswer) -> AsyncGenerator[int]:
+async def serve_sandbox(journal: str, *, host: str, port: int, on_answer: "OnAnswer") -> AsyncGenerator[int]:
     """Serve a sandbox to other processes, on a journal that is made where there is none; yield its port."""
+    from kpay_adapters.sandbox import served
+    from kpay_adapters.sql import migrate
+
     with reaching(Settings(database_url=journal)):
         await migrate.create_all(journal, JOURNAL_METADATA)
     async with SqlStore(journal, JOURNAL) as store:
         clock = SandboxClock(SystemClock(), journal=store)
         await followed(clock)
         network = SandboxNetwork(journal=store, clock=clock)
-        desk = Desk(network, SandboxBank(journal=store, clock=clock), clock, on_answer=on_answer)
-        async with serving(desk, host=host, port=port) as taken:
+        desk = served.Desk(network, SandboxBank(journal=store, clock=clock), clock, on_answer=on_answer)
+        async with served.serving(desk, host=host, port=port) as taken:
             yield taken
 
 
@@ -243,8 +253,9 @@ def limiter_of(settings: Settings, metrics: Metrics) -> Limiter | None:
 
 
 @asynccontextmanager
-async def open_sender(*, local: bool, metrics: Metrics | None = None) -> AsyncGenerator[Sender]:
+async def open_sender(*, local: bool, metrics: Metrics | None = None) -> "AsyncGenerator[Sender]":
     """Open what posts to merchants' servers; `local` admits the own machine."""
+    from kpay_adapters.sender import Sender
 
     def count(reply: Reply) -> None:
         if metrics is not None:
@@ -284,8 +295,10 @@ async def open_drain(settings: Settings, metrics: Metrics, couriers: Couriers) -
     drain = Drain(couriers, on_failure=note)
     kicked: Kicked | None = None
     if settings.broker_url is not None:
-        kicked = Kicked(
-            open_broker(settings.broker_url),
+        from kpay_adapters import dramatiq_
+
+        kicked = dramatiq_.Kicked(
+            dramatiq_.open_broker(settings.broker_url),
             drain.wake,
             loop=asyncio.get_running_loop(),
             on_contact=BrokerNews(),
@@ -299,9 +312,13 @@ async def open_drain(settings: Settings, metrics: Metrics, couriers: Couriers) -
 
 
 @asynccontextmanager
-async def open_kicker(broker_url: str, metrics: Metrics) -> AsyncGenerator[Kicker]:
+async def open_kicker(broker_url: str, metrics: Metrics) -> "AsyncGenerator[Kicker]":
     """Open what tells the workers, through the broker, that there is something to deliver."""
-    kicker = Kicker(open_broker(broker_url), on_contact=BrokerNews(on_failure=metrics.count_kick_failure))
+    from kpay_adapters import dramatiq_
+
+    kicker = dramatiq_.Kicker(
+        dramatiq_.open_broker(broker_url), on_contact=BrokerNews(on_failure=metrics.count_kick_failure)
+    )
     kicker.start()
     try:
         yield kicker

@@ -2,20 +2,18 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import aiosqlite
 from alembic import command
 from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, MetaData, event, text
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from kpay_adapters.sql.engines import connect_postgres, open_sqlite, sqlite_path
+from kpay_adapters.sql.pending import MIGRATIONS, pending
 
-MIGRATIONS = Path(__file__).parent / "migrations"
+__all__ = ["config_for", "create_all", "migrate", "pending", "transaction"]
 
 # The advisory lock that changes of the schema share on PostgreSQL: the letters "kpay".
 LOCK = int.from_bytes(b"kpay")
@@ -26,12 +24,6 @@ async def migrate(url: str) -> None:
     async with transaction(url) as connection:
         await connection.run_sync(_lock)
         await connection.run_sync(_upgrade)
-
-
-async def pending(url: str) -> list[str]:
-    """Return the migrations that `migrate` would apply, oldest first."""
-    async with transaction(url) as connection:
-        return await connection.run_sync(_pending)
 
 
 async def create_all(url: str, metadata: MetaData) -> None:
@@ -62,14 +54,6 @@ def _upgrade(connection: Connection) -> None:
         broken := connection.exec_driver_sql("PRAGMA foreign_key_check").first()
     ):
         raise RuntimeError(f"the migration left rows of {broken[0]} whose {broken[2]} is missing")
-
-
-def _pending(connection: Connection) -> list[str]:
-    script = ScriptDirectory.from_config(config_for(connection))
-    current = MigrationContext.configure(connection).get_current_heads()
-    return [
-        revision.revision for revision in reversed(list(script.iterate_revisions("heads", current or "base")))
-    ]
 
 
 @asynccontextmanager
