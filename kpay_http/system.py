@@ -81,7 +81,7 @@ class System:
 
     async def finish_alone(self, work: Coroutine[Any, Any, T]) -> T:
         """Do work to its end that sees to it by itself that nobody else is at work."""
-        task = asyncio.ensure_future(work)
+        task = asyncio.create_task(work)
         self._begun.add(task)
         task.add_done_callback(self._begun.discard)
         return await asyncio.shield(task)

@@ -31,11 +31,15 @@ PREFIXES: tuple[tuple[str, str, Brand], ...] = (
 )
 
 
+# What a doubled digit adds to the sum: 2 for 1, and 1 for 5, because 10 counts as 1 + 0.
+DOUBLED = bytes.maketrans(b"0123456789", b"0246813579")
+
+
 def passes_luhn(number: str) -> bool:
     """Check the last digit of an all-digits number (ISO/IEC 7812-1, annex B)."""
-    digits = [ord(digit) - 48 for digit in reversed(number)]
-    doubled = (2 * digit - 9 if digit > 4 else 2 * digit for digit in digits[1::2])
-    return (sum(digits[::2]) + sum(doubled)) % 10 == 0
+    digits = number.encode()
+    total = sum(digits[::-2]) + sum(digits[-2::-2].translate(DOUBLED)) - ord("0") * len(digits)
+    return total % 10 == 0
 
 
 def brand_of(number: str) -> Brand:
@@ -101,16 +105,13 @@ def check_card(card: dict[str, object], now: datetime) -> dict[str, str]:
     A card is good to the end of its month in UTC; an amex has a cvc of four digits, the others of three.
     """
     wrong: dict[str, str] = {}
-    match card:
-        case {"exp_month": int(month), "exp_year": int(year)} if (year, month) < (now.year, now.month):
-            wrong["exp_year" if year < now.year else "exp_month"] = "expired"
-        case _:
-            pass
-    match card:
-        case {"number": str(number), "cvc": str(cvc)} if len(cvc) != (4 if brand_of(number) == "amex" else 3):
-            wrong["cvc"] = "4 digits" if brand_of(number) == "amex" else "3 digits"
-        case _:
-            pass
+    month, year, number, cvc = (card.get(name) for name in ("exp_month", "exp_year", "number", "cvc"))
+    if isinstance(month, int) and isinstance(year, int) and (year, month) < (now.year, now.month):
+        wrong["exp_year" if year < now.year else "exp_month"] = "expired"
+    if isinstance(number, str) and isinstance(cvc, str):
+        digits = 4 if brand_of(number) == "amex" else 3
+        if len(cvc) != digits:
+            wrong["cvc"] = f"{digits} digits"
     return wrong
 
 
