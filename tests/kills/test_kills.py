@@ -53,7 +53,7 @@ RETRIED_SECONDS = 3600
 MANY = 20
 
 # Far over what is measured.
-RESOLVED_WITHIN_SECONDS = 60
+RESOLVED_WITHIN_SECONDS = 180
 
 
 def tell(text: str) -> None:

@@ -9,6 +9,7 @@ time. KPAY_FAULT_ROUNDS says how often: 5 is a sample, 20 and more a proof.
 import asyncio
 import os
 import random
+from collections import Counter
 from collections.abc import Hashable
 from typing import Any, cast
 
@@ -25,12 +26,13 @@ ROUNDS = int(os.environ.get("KPAY_FAULT_ROUNDS", "20"))
 pytestmark = [pytest.mark.heavy, pytest.mark.timeout(120 + 30 * ROUNDS)]
 
 # In a round, how many objects of each kind there are, and how many clients share them all.
-KEYS, CHARGES, CLIENTS = 15, 5, 24
+KEYS, CHARGES, CLIENTS = 15, 6, 24
 
 # What each client asks in a round: of one object about 25 things are asked.
 QUESTIONS = 20
 
-AMOUNT = 10_000
+# Of a charge, in cents. Half a dozen refunds use it up, while as many others are on their way.
+AMOUNT = 3000
 
 
 def tell(text: str) -> None:
@@ -116,11 +118,12 @@ def most_at_once(operations: list[Operation]) -> int:
 
 
 def check_that_lies_are_found(history: History) -> None:
-    """See that of what was really seen not much could be otherwise: each of these lies is found."""
+    """See that what was really seen could not be otherwise: each of these lies is found."""
     found = 0
     for name, operations in history.of.items():
+        seen = Counter(each.answer.content for each in operations if isinstance(each.answer, Answered))
         for number, operation in enumerate(operations):
-            for lie in lies(operation.answer):
+            for lie in lies(operation.answer, seen):
                 told = operations[:]
                 told[number] = msgspec.structs.replace(operation, answer=lie)
                 with pytest.raises(NotLinearizable):
@@ -131,11 +134,12 @@ def check_that_lies_are_found(history: History) -> None:
     assert found > 0
 
 
-def lies(answer: Hashable) -> list[Hashable]:
+def lies(answer: Hashable, seen: Counter[bytes]) -> list[Hashable]:
     """Say something else than what was answered, that cannot be true."""
     match answer:
         case Answered(content, replayed):
-            return [Answered(content + b" ", replayed)] if replayed else []
+            # What nobody else was answered might as well have been something else.
+            return [Answered(content + b" ", replayed)] if seen[content] > 1 else []
         case TooMuch(left):
             # Refunds are of whole hundreds.
             return [TooMuch(left + 1)]
