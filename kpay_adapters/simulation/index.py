@@ -7,6 +7,7 @@ from typing import Any, TypeVar, cast
 from kpay_core.commit import Record
 from kpay_core.domain import laws
 from kpay_core.domain.book_laws import BookCase
+from kpay_core.domain.change_laws import Terms
 from kpay_core.domain.charges import Charge
 from kpay_core.domain.deliveries import Attempt, Delivery
 from kpay_core.domain.disputes import Dispute
@@ -14,7 +15,7 @@ from kpay_core.domain.endpoints import Endpoint
 from kpay_core.domain.events import Event
 from kpay_core.domain.idempotency import IdempotencyKey
 from kpay_core.domain.lanes import Lane
-from kpay_core.domain.laws import Case, Source, Terms
+from kpay_core.domain.laws import Case, Source
 from kpay_core.domain.ledger import Account, Book, Kind, Sheet, Transfer, book_id
 from kpay_core.domain.payouts import Payout, Settlement
 from kpay_core.domain.refunds import Refund

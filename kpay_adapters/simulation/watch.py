@@ -17,6 +17,7 @@ from kpay_core.domain import charges, laws, notices
 from kpay_core.domain.book_laws import judge_book
 from kpay_core.domain.change_laws import (
     CHANGES,
+    fees_are_by_the_terms,
     lanes_are_not_taken_from_the_living,
     versions_follow_each_other,
 )
@@ -27,7 +28,7 @@ from kpay_core.domain.endpoints import Subscriptions, subscribed, subscriptions_
 from kpay_core.domain.events import Event
 from kpay_core.domain.idempotency import IdempotencyKey
 from kpay_core.domain.lanes import Lane
-from kpay_core.domain.laws import Broken, Difference, Source, fees_are_by_the_terms
+from kpay_core.domain.laws import Broken, Difference, Source
 from kpay_core.domain.ledger import Book, Sheet, Transfer, book_id
 from kpay_core.domain.news import NewsKind
 from kpay_core.domain.notices import Notice

@@ -1,11 +1,12 @@
 """
-The laws of a change: what must hold between a record and the one that takes its place.
+The laws of a change: what must hold between a record and the one that takes its place, and of one that is new.
 
 Each is a function of the two, and returns what is other than it says.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
+from decimal import ROUND_HALF_UP, Decimal
 from operator import attrgetter
 from typing import Any, cast
 
@@ -24,6 +25,9 @@ from kpay_core.domain.payouts import Payout, Settlement
 from kpay_core.domain.refunds import Refund
 
 Change = Callable[[Any, Any], Differences]
+
+# What charges cost: basis points of their amount, and cents.
+Terms = tuple[int, int]
 
 OF_A_MERCHANT = ("merchant", "livemode")
 
@@ -118,6 +122,17 @@ def answers_stay(before: Any, after: Any) -> Differences:
         return ()
     age = after.first_used_at - before.first_used_at
     return () if age >= LIFE else compare("forgotten after", "24 hours", str(age))
+
+
+def fees_are_by_the_terms(charge: Charge, terms: Sequence[Terms]) -> Differences:
+    """A charge costs its share, rounded half up, and the fixed part, by terms that held when it was opened."""
+    fees = [_fee_by(charge.amount, *each) for each in terms]
+    return () if charge.fee in fees else (Difference("fee", fees[-1] if fees else None, charge.fee),)
+
+
+def _fee_by(amount: int, basis_points: int, cents: int) -> int:
+    share = (Decimal(amount) * basis_points / 10_000).quantize(Decimal(1), ROUND_HALF_UP)
+    return min(int(share) + cents, amount)
 
 
 def lanes_are_not_taken_from_the_living(

@@ -6,7 +6,6 @@ nobody: an audit holds the whole database against these, a simulation the world 
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from decimal import ROUND_HALF_UP, Decimal
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import msgspec
@@ -101,9 +100,6 @@ class Case(msgspec.Struct, Generic[S]):
 
 
 Law = Callable[[Case[Any]], Differences]
-
-# What charges cost: basis points of their amount, and cents.
-Terms = tuple[int, int]
 
 
 def compare(what: str, expected: Value, found: Value) -> Differences:
@@ -202,17 +198,6 @@ def charges_are_booked(case: Case[Charge]) -> Differences:
     """A charge that succeeded has transfers `charge` of its amount and `fee` of its fee; any other has neither."""
     charge, succeeded = case.source, case.source.status is charges.Status.SUCCEEDED
     return compare_booked(case, {Kind.CHARGE: charge.amount * succeeded, Kind.FEE: charge.fee * succeeded})
-
-
-def fees_are_by_the_terms(charge: Charge, terms: Sequence[Terms]) -> Differences:
-    """A charge costs its share, rounded half up, and the fixed part, by terms that held when it was opened."""
-    fees = [_fee_by(charge.amount, *each) for each in terms]
-    return () if charge.fee in fees else (Difference("fee", fees[-1] if fees else None, charge.fee),)
-
-
-def _fee_by(amount: int, basis_points: int, cents: int) -> int:
-    share = (Decimal(amount) * basis_points / 10_000).quantize(Decimal(1), ROUND_HALF_UP)
-    return min(int(share) + cents, amount)
 
 
 def charges_mature_once(case: Case[Charge]) -> Differences:
