@@ -49,7 +49,7 @@ def attempt(number: int, failure: Failure | None = Failure.TIMED_OUT, *, after: 
         number=number,
         started_at=NOW + after,
         milliseconds=1,
-        status=None,
+        status=200 if failure is None else None,
         failure=failure,
         answer="",
     )
@@ -107,6 +107,10 @@ DELIVERY_CASES: list[
         [delivered(FRESH), delivered(ARRIVED, FIRST, SECOND), delivered(GIVEN_UP, FIRST)],
         [
             (delivered(ARRIVED, FIRST), [("succeeded", "False", "True")]),
+            (
+                delivered(ARRIVED, FIRST, replace(SECOND, status=302)),
+                [("succeeded", "False", "True"), ("attempt 2 succeeded", "False", "True")],
+            ),
             (delivered(replace(MISSED, attempts=2), FIRST, SECOND), [("succeeded", "True", "False")]),
             (delivered(replace(GIVEN_UP, reason=None), FIRST), [("has a reason", "True", "False")]),
             (delivered(replace(GIVEN_UP, next_attempt_at=NOW), FIRST), [("is due", "False", "True")]),
