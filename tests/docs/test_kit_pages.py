@@ -54,12 +54,11 @@ def test_the_store_of_the_page_is_proved_by_the_five_lines_of_the_page(tmp_path:
     assert counted == "… passed, 1 skipped"
 
 
-def test_the_store_of_the_page_lasts_and_carries_money(tmp_path: Path) -> None:
+def test_the_store_of_the_page_lasts_stands_beside_another_and_carries_money(tmp_path: Path) -> None:
     write(STORE, tmp_path)
-    told = run(
-        tmp_path, "test_file_store_lasts.py", "test_merchant.py", "-k", "opens_the_store_again or Merchant"
-    )
-    assert re.search(r"^2 passed, \d+ deselected in", told, re.MULTILINE), told
+    tests = ("test_file_store_lasts.py", "test_beside_memory.py", "test_merchant.py")
+    told = run(tmp_path, *tests, "-k", "opens_the_store_again or Beside or Merchant")
+    assert re.search(r"^3 passed, \d+ deselected in", told, re.MULTILINE), told
 
 
 def test_whatever_is_left_out_of_the_store_is_found_by_the_test_that_the_page_names(tmp_path: Path) -> None:

@@ -1,27 +1,57 @@
 """The merchant who asks for anything: an honest target keeps every law, and whoever lies breaks one."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TypeVar
 
 import pytest
 from hypothesis import settings
+from hypothesis.stateful import run_state_machine_as_test
 
 from kpay_adapters.memory import MemoryStore
 from kpay_adapters.sandbox import Entry
-from kpay_adapters.testing import CHARGE, make_kpay
+from kpay_adapters.sql.store import SqlStore
+from kpay_adapters.testing import CHARGE, FrozenClock, SeededIds, make_kpay
 from kpay_adapters.testing.merchant.checking import check
 from kpay_adapters.testing.merchant.laws import WORDS, Law, LawBroken, Laws
 from kpay_adapters.testing.merchant.machine import SOUND, MerchantMachine
 from kpay_adapters.testing.mistakes import Mistaken
 from kpay_adapters.testing.targets import Ask, InProcess, Reply, Target
+from kpay_core import Kpay
 from kpay_core.commit import Record
 from kpay_core.query import Query
+from tests.contract.stores import prepare, sqlite_url
 from tests.kit.liars import LIES, Liar, Lie, forgets_keys
 
 R = TypeVar("R", bound=Record)
 
 TestInMemory = MerchantMachine.TestCase
 TestInMemory.settings = settings(max_examples=15, stateful_step_count=30, deadline=None, derandomize=True)
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("database", ["sqlite", "postgres"])
+def test_on_our_own_databases_every_law_holds_too(
+    database: str, tmp_path: Path, fresh_postgres: Callable[[], str]
+) -> None:
+    url = prepare(sqlite_url(tmp_path) if database == "sqlite" else fresh_postgres())
+    # Of all histories the same: what one has left unfinished goes on in the next.
+    parts = {"journal": MemoryStore(), "clock": FrozenClock(), "ids": SeededIds()}
+
+    @asynccontextmanager
+    async def opened() -> AsyncIterator[Kpay]:
+        async with SqlStore(url) as store:
+            yield make_kpay(store=store, **parts)
+
+    class OnDatabase(MerchantMachine):
+        def open_target(self) -> Target:
+            return InProcess(opened())
+
+    run_state_machine_as_test(
+        OnDatabase, settings=settings(max_examples=30, stateful_step_count=40, deadline=None, database=None)
+    )
+
 
 GOOD, REFUND_PENDING_FAILS, REFUND_FAILING, DISPUTED = (
     next(n for n, card in enumerate(MerchantMachine.cards) if card.name == name)
