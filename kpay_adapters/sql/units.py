@@ -6,8 +6,7 @@ not in a circle. What is held takes its table's turn in that line, after the upd
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence, Set
-from itertools import groupby
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from operator import itemgetter
 from typing import Any, NamedTuple, cast
 
@@ -22,12 +21,18 @@ REMEMBERED_VERSIONS = 10_000
 Key = tuple[type[Record], str]
 
 
-class Row(NamedTuple):
-    """One record on its way into a table, or held there. By place and id is the order in which everybody writes."""
+# One record on its way into a table, or held there: its place among the steps, its id, and itself as it is written.
+# By place and id is the order in which everybody writes.
+Row = tuple[int, str, object]
 
-    place: int
-    id: str
-    encoded: object
+
+class Way(NamedTuple):
+    """How a kind of record is written: in what form, and at which steps. What is appended knows only the first."""
+
+    encode: Callable[[Record], object]
+    insert_at: int
+    update_at: int | None
+    hold_at: int | None
 
 
 class Unit:
@@ -58,21 +63,22 @@ class Layout:
     def __init__(self, database: Database, tables: Mapping[type[Record], Table]) -> None:
         self.tables = tables
         self._held = database.held
-        self._encoders = {kind: database.encoder(table) for kind, table in tables.items()}
         self._steps: list[tuple[Table, Verb]] = []
-        # The place of a kind's inserts (or appends), of its updates and of its holds in the order of writing.
-        self._insert_at: dict[type[Record], int] = {}
-        self._update_at: dict[type[Record], int] = {}
-        self._hold_at: dict[type[Record], int] = {}
+        insert_at = {
+            kind: self._step(table, "insert" if is_guarded(kind) else "append")
+            for kind, table in tables.items()
+        }
+        self._ways: dict[type[Record], Way] = {}
         for kind, table in tables.items():
-            self._insert_at[kind] = len(self._steps)
-            self._steps.append((table, "insert" if is_guarded(kind) else "append"))
-        for kind, table in tables.items():
+            update_at = hold_at = None
             if is_guarded(kind):
-                self._update_at[kind] = len(self._steps)
-                self._steps.append((table, "update"))
-                self._hold_at[kind] = len(self._steps)
-                self._steps.append((table, "hold"))
+                update_at, hold_at = self._step(table, "update"), self._step(table, "hold")
+            self._ways[kind] = Way(database.encoder(table), insert_at[kind], update_at, hold_at)
+
+    def _step(self, table: Table, verb: Verb) -> int:
+        """Make the next step in the order of writing, and return its place."""
+        self._steps.append((table, verb))
+        return len(self._steps) - 1
 
     def unit(self, records: Sequence[Record], held: Sequence[Record] = ()) -> Unit:
         """Make a unit, or raise `ValueError` when no store takes it."""
@@ -81,28 +87,32 @@ class Layout:
         guards: dict[Key, int] = {}
         for record in records:
             kind = type(record)
-            place = self._insert_at.get(kind)
-            assert place is not None, f"no table keeps a {kind.__name__}"
-            if kind in self._update_at:
+            assert kind in self._ways, f"no table keeps a {kind.__name__}"
+            encode, place, update_at, _ = self._ways[kind]
+            if update_at is not None:
                 version = cast(Any, record).version
                 guards[kind, record.id] = version - 1
-                place = self._update_at[kind] if version > 1 else place
+                if version > 1:
+                    place = update_at
             # Encoded now, so that a record that cannot be is its own caller's trouble, and later changes of its
             # dicts are nobody's.
-            rows.append(Row(place, record.id, self._encoders[kind](record)))
+            rows.append((place, record.id, encode(record)))
         for record in held:
-            version = cast(Any, record).version
-            guards[type(record), record.id] = version
-            rows.append(Row(self._hold_at[type(record)], record.id, self._held(record.id, version)))
+            kind, version = type(record), cast(Any, record).version
+            guards[kind, record.id] = version
+            rows.append((cast(int, self._ways[kind].hold_at), record.id, self._held(record.id, version)))
         return Unit(rows, guards, {(type(record), record.id) for record in held})
 
     def parts(self, units: Iterable[Unit]) -> list[Part]:
         """Group the rows of a batch by table and verb."""
-        rows = sorted((row for unit in units for row in unit.rows), key=itemgetter(0, 1))
+        found: dict[int, list[tuple[str, object]]] = {}
+        for unit in units:
+            for place, id, encoded in unit.rows:
+                found.setdefault(place, []).append((id, encoded))
         parts: list[Part] = []
-        for place, group in groupby(rows, lambda row: row.place):
+        for place, rows in sorted(found.items()):
             table, verb = self._steps[place]
-            encoded = [row.encoded for row in group]
+            encoded = [row[1] for row in sorted(rows, key=itemgetter(0))]
             # Many units of a batch hold the same record.
             parts.append(Part(table, verb, list(dict.fromkeys(encoded)) if verb == "hold" else encoded))
         return parts
