@@ -11,7 +11,8 @@ end to every wait for the client:
     the rest of a body already answered       thrown away for 10 s, then closed; in silence, uvicorn's keep-alive
     an answer the client does not take        30 s at a time with a full buffer, then the connection is aborted
 
-The answer itself is bounded too: uvicorn lets the application write no more while 64 KiB wait for the client.
+The answer itself is bounded too: uvicorn lets the application write no more while 64 KiB wait for the client. Its head
+and its body leave in one piece.
 
 What this rests on: asyncio's Protocol callbacks, httptools' parser callbacks (`on_message_begin`, …), and
 from uvicorn 0.54 the class `HttpToolsProtocol` with its methods `on_response_complete`, `send_400_response`,
@@ -27,6 +28,8 @@ from uuid import uuid4
 import msgspec
 from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from kpay_http.one_piece import OnePiece
 
 # Larger than any honest request's headers and as large as a body may be. The parser has no limit of its own.
 HEAD_LIMIT_BYTES = 64 * 1024
@@ -72,7 +75,7 @@ class DeadlineProtocol(HttpToolsProtocol):
     # The client's side.
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
+        super().connection_made(OnePiece(transport, call_soon=self.loop.call_soon))
         self._expect_within(self.head_seconds)
 
     def connection_lost(self, exc: Exception | None) -> None:
