@@ -29,12 +29,14 @@ def charge_id(number: int) -> str:
     return f"{CHARGE_PREFIX}{number:012d}"
 
 
-def charges(url: str, *, like: str, count: int) -> None:
+def charges(url: str, *, like: str, count: int, batch: int = BATCH) -> None:
     """Copy a charge so often, with all that belongs to it; the numbers of the copies begin with 1."""
     journal = journal_of(url)
-    for first in range(1, count + 1, BATCH):
-        last = min(first + BATCH - 1, count)
-        execute(url, *(copy(url, *each, first=first, last=last) for each in parts_of(url, like, count)))
+    # Looked for once: what is found by its words is found in copies, too.
+    parts = parts_of(url, like, count)
+    for first in range(1, count + 1, batch):
+        last = min(first + batch - 1, count)
+        execute(url, *(copy(url, *each, first=first, last=last) for each in parts))
         if found := one(journal, "SELECT id FROM sandbox_journal WHERE id = $1", like):
             execute(
                 journal, copy(journal, "sandbox_journal", found, {"id": CHARGE_ID}, first=first, last=last)

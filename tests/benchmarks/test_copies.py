@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from benchmarks import copies
+from benchmarks.databases import one
 from benchmarks.samples import COLD_PREFIX, KEPT_PREFIX, key_number
 from kpay_adapters.testing import CHARGE
 from kpay_core import Kpay, Scope
@@ -68,6 +69,17 @@ def test_copies_are_listed_before_their_model_and_read_like_it(url: str) -> None
         assert (charge.amount, charge.status, refunds) == (CHARGE["amount"], "succeeded", ())
 
     run(url, work)
+
+
+def test_in_several_batches_everything_is_copied_once(url: str) -> None:
+    _, model = begin(url)
+    copies.charges(url, like=model["id"], count=COUNT, batch=10)
+    held = {
+        table: one(url, f"SELECT count(*) FROM {table}")
+        for table in ("charges", "transfers", "events", "idempotency_keys")
+    }
+    made = COUNT + 1
+    assert held == {"charges": made, "transfers": 2 * made, "events": made, "idempotency_keys": made}
 
 
 def test_an_audit_finds_nothing_wrong_with_copies(url: str) -> None:
