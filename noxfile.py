@@ -158,6 +158,13 @@ def simulate(session: nox.Session) -> None:
 
 
 @nox.session
+def mutants(session: nox.Session) -> None:
+    """Bugs that real systems had are planted one by one, and each is found by the law that it breaks."""
+    # As many at once as there are cores.
+    check(session, "pytest", "-n", "auto", "--timeout=600", *(session.posargs or ["tests/mutants"]))
+
+
+@nox.session
 def schema(session: nox.Session) -> None:
     """The service answers as its OpenAPI document says, also to requests nobody would write."""
     # Ten minutes: thousands of generated requests for each operation.
