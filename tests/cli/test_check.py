@@ -4,7 +4,7 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
@@ -107,6 +107,23 @@ def test_the_shortest_history_is_told_that_shows_that_keys_are_lost(site: Site) 
     assert re.match(r"charge \d+ on a good card: created", first)
     assert re.search(r", key [abc]: created$", last)
     assert 3 <= len(history) <= 8
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("settings", [{"KPAY_TEST_CLOCK": "1"}, {"KPAY_RATE_LIMIT": "50"}], ids=str)
+@pytest.mark.parametrize("database", ["sqlite", "postgres"])
+def test_servers_of_every_kind_keep_all_laws(
+    database: str, settings: dict[str, str], tmp_path: Path, fresh_postgres: Callable[[], str]
+) -> None:
+    url = f"sqlite:///{tmp_path}/kpay.db" if database == "sqlite" else fresh_postgres()
+    with Installation(tmp_path, url, **settings) as installation:
+        site = Site(installation, installation.migrate().serve())
+        done = site.check(
+            site.server.url, "--examples", "30", "--steps", "40", "--other-key", site.other_key, "--json"
+        )
+    told = json.loads(done.stdout)
+    assert (done.exit_code, told["finding"]) == (0, None)
+    assert told["passed_over"] == {}
 
 
 @pytest.mark.parametrize("mode", ["live", "test"])

@@ -17,12 +17,12 @@ from kpay_adapters.testing.merchant.checking import check
 from kpay_adapters.testing.merchant.laws import WORDS, Law, LawBroken, Laws
 from kpay_adapters.testing.merchant.machine import SOUND, MerchantMachine
 from kpay_adapters.testing.mistakes import Mistaken
-from kpay_adapters.testing.targets import Ask, InProcess, Reply, Target
+from kpay_adapters.testing.targets import Ask, CannotAsk, InProcess, Reply, Target
 from kpay_core import Kpay
 from kpay_core.commit import Record
 from kpay_core.query import Query
 from tests.contract.stores import prepare, sqlite_url
-from tests.kit.liars import LIES, Liar, Lie, forgets_keys
+from tests.kit.liars import LIES, Liar, Lie, fails, forgets_keys, on, told
 
 R = TypeVar("R", bound=Record)
 
@@ -131,6 +131,51 @@ def test_an_audit_that_finds_something_breaks_a_law() -> None:
     with pytest.raises(LawBroken, match="money_moved_as_witnessed") as broken:
         tour(InProcess(make_kpay(journal=Forgetful())))
     assert broken.value.law is Law.THE_BOOKS_AGREE
+
+
+def test_what_breaks_a_law_at_once_is_told_as_well() -> None:
+    target = Liar(InProcess(make_kpay()), on("list", "refunds", fails))
+    checked = check(target, steps=5, histories=5, seed_number=0)
+    target.close()
+    assert checked.finding is not None
+    assert (checked.finding.law, checked.finding.history, checked.histories) == (
+        "requests_are_answered",
+        [],
+        0,
+    )
+
+
+def test_an_answer_that_is_not_as_the_document_has_it_is_told_by_what_is_wrong() -> None:
+    def lie(liar: Liar, ask: Ask) -> Reply:
+        return told(liar.honest.ask(ask), lambda value: value.pop("refunded", None))
+
+    target = Liar(InProcess(make_kpay()), lie)
+    checked = check(target, steps=5, histories=5, seed_number=0)
+    target.close()
+    assert checked.finding is not None
+    assert checked.finding.seen == "an answer that is not as the API's document has it: KeyError 'refunded'"
+    assert checked.finding.history == ["charge 50 on a good card: created"]
+
+
+@pytest.mark.parametrize("asks", [1, 30, 200])
+def test_a_target_that_goes_away_is_no_finding(asks: int) -> None:
+    def leave(liar: Liar, ask: Ask) -> Reply:
+        liar.kept["asked"] = liar.kept.get("asked", 0) + 1
+        if liar.kept["asked"] >= asks:
+            raise CannotAsk("It is gone.")
+        return liar.honest.ask(ask)
+
+    target = Liar(InProcess(make_kpay()), leave)
+    with pytest.raises(CannotAsk, match=r"It is gone\."):
+        check(target, steps=20, histories=20, seed_number=0)
+    target.close()
+
+
+def test_a_broken_law_is_told_with_its_history() -> None:
+    with pytest.raises(LawBroken) as broken:
+        tour(Liar(InProcess(make_kpay()), forgets_keys))
+    (history,) = broken.value.__notes__
+    assert history.splitlines()[:2] == ["The history:", "    1. charge 10000000 on a good card: created"]
 
 
 @pytest.mark.heavy

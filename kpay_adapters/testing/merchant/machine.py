@@ -68,6 +68,7 @@ class MerchantMachine(RuleBasedStateMachine):
         super().__init__()
         self.laws = self.open_laws()
         self.target = self.open_target()
+        self.notebook = Notebook(self.target, self.laws)
         # What was looked at by nobody yet since it was changed.
         self.touched: set[str] = set()
         try:
@@ -78,7 +79,6 @@ class MerchantMachine(RuleBasedStateMachine):
 
     def _begin(self) -> None:
         terms = self.learn_terms()
-        self.notebook = Notebook(self.target, self.laws)
         self.lists = Lists(self.notebook)
         self.events = Events(self.notebook)
         self.keys = Keys(self.notebook, f"{uuid4()}/")
@@ -227,6 +227,8 @@ class MerchantMachine(RuleBasedStateMachine):
         try:
             if self.laws.broken is None:
                 self._look_at_everything()
+            else:
+                self.laws.broken.add_note(in_lines(self.notebook.history))
         finally:
             try:
                 self.endpoints.clear()
@@ -264,3 +266,10 @@ class MerchantMachine(RuleBasedStateMachine):
         named = set(reply.value["error"]["details"].get("fieldErrors", {})) if refused else set[str]()
         seen = f"what was wrong in {', '.join(wrong.fields)} was {reply.said} for {', '.join(sorted(named))}"
         self.laws.hold(Law.WHAT_IS_WRONG_IS_NAMED, named == set(wrong.fields), seen)
+
+
+def in_lines(history: Sequence[str]) -> str:
+    """Write a history one step a line, to stand under what it has led to."""
+    return "\n".join(
+        ["The history:", *(f"{number:>5}. {line}" for number, line in enumerate(history, start=1))]
+    )
