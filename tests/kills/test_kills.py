@@ -181,15 +181,17 @@ async def until_resolved(fleet: Fleet) -> None:
 
     Clients go on, and repeat nothing, so that nobody gets help.
     """
-    restarted_at = fleet.restarts[-1]
+    killed_at = fleet.restarts[-1]
     await fleet.until_up()
-    while (left := await asyncio.to_thread(figures.unfinished, fleet, before=restarted_at)).known:
-        assert time.time() - restarted_at < RESOLVED_WITHIN_SECONDS, left
+    up_at = time.time()
+    while (left := await asyncio.to_thread(figures.unfinished, fleet, before=killed_at)).known:
+        assert time.time() - up_at < RESOLVED_WITHIN_SECONDS, left
         await asyncio.sleep(LOOK_SECONDS)
+    now = time.time()
     tell(
-        f"after {len(fleet.restarts)} restarts all that the network had a verdict on was resolved "
-        f"{time.time() - restarted_at:.1f} s after the last; captured and to be undone: {len(left.cut_off)}, "
-        f"unknown to the network, or not told yet: {len(left.unknown)}"
+        f"after {len(fleet.restarts)} kills all that the network has a verdict on is resolved: "
+        f"{now - killed_at:.1f} s after the last kill, {now - up_at:.1f} s after all were up again; "
+        f"captured and to be undone: {len(left.cut_off)}, unknown to the network or not told yet: {len(left.unknown)}"
     )
 
 
