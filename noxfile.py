@@ -133,7 +133,8 @@ def faults(session: nox.Session) -> None:
     """Crashes, kills and lost connections lose nothing; KPAY_FAULT_ROUNDS says how often each is tried."""
     # What has a session of its own.
     others = [
-        f"--ignore=tests/{name}" for name in ("attacks", "kills", "linearizability", "mutants", "schema")
+        f"--ignore=tests/{name}"
+        for name in ("attacks", "kills", "linearizability", "mutants", "schema", "simulation")
     ]
     # Ten minutes for one proof: it starts and kills processes all the while.
     check(session, "pytest", "-m", "heavy", "--timeout=600", *others, "tests", *session.posargs)
@@ -155,6 +156,12 @@ def kills(session: nox.Session) -> None:
 def simulate(session: nox.Session) -> None:
     """A million runs under every fault break no law; CI makes 20,000 of them."""
     check(session, "kpay", "simulate", *(session.posargs or ["--seeds", "1000000"]))
+
+
+@nox.session
+def interleavings(session: nox.Session) -> None:
+    """Small scenes come to the same end in every order in which their calls can come; the longest take an hour."""
+    check(session, "pytest", "-m", "heavy", "tests/simulation", *session.posargs)
 
 
 @nox.session

@@ -123,7 +123,7 @@ def figures_of(found: Mapping[str, Findings], *, quick: bool) -> dict[str, Figur
 def main() -> None:
     options = read_arguments(sys.argv[1:])
     # A terminated program leaves its blocks as an interrupted one does.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
     began = time.monotonic()
     found: dict[str, Findings] = {}
     with ExitStack() as stack:

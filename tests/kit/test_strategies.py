@@ -62,6 +62,7 @@ SOUND = {
 
 @pytest.mark.parametrize("what", VALID)
 @given(data=st.data())
+@settings(max_examples=50)
 def test_what_is_valid_is_taken_and_fits_into_a_request(what: str, data: st.DataObject) -> None:
     read, valid = VALID[what]
     body = data.draw(valid)
@@ -72,6 +73,7 @@ def test_what_is_valid_is_taken_and_fits_into_a_request(what: str, data: st.Data
 
 @pytest.mark.parametrize("what", WRONG)
 @given(data=st.data())
+@settings(max_examples=50)
 def test_what_is_wrong_is_refused_and_every_field_that_is_wrong_is_named(
     what: str, data: st.DataObject
 ) -> None:

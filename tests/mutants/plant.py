@@ -25,6 +25,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from kpay_adapters.simulation import STEPS as STEPS_OF_A_RUN
+
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 
@@ -32,8 +34,8 @@ ROOT = HERE.parents[1]
 PACKAGES = ("kpay_core", "kpay_adapters", "kpay_http")
 TESTS = ("tests", "docs", "README.md", "pyproject.toml")
 
-# What one core gets through in ten seconds. Seeds and not seconds, so that a slow day changes nothing.
-SEEDS = 3_000
+# Steps of all runs together that one core makes in ten seconds. Not seconds, so that a slow day changes nothing.
+STEPS = 180_000
 FIRST_SEED = 1
 
 # What tests may use of one core, their start and all imports among it.
@@ -144,31 +146,23 @@ def plant(mutant: Mutant | None, folder: Path, *, tests: bool) -> None:
             compiled.unlink()
 
 
-def look(finder: str, folder: Path, *, seeds: int = SEEDS) -> Finding:
+def look(finder: str, folder: Path) -> Finding:
     """Let a finder look at the copy in a folder."""
     tool, _, options = finder.partition(" ")
     match tool:
         case "simulate":
-            return simulate(options.split(), folder, seeds=seeds)
+            return simulate(options.split(), folder)
         case "pytest":
             return run_tests(options.split(), folder)
         case _:
             raise ValueError(f"no finder is called {tool!r}")
 
 
-def simulate(options: Sequence[str], folder: Path, *, seeds: int) -> Finding:
-    """Run the simulator, until it finds something or has no time left."""
-    run = (
-        "kpay_http.cli",
-        "simulate",
-        "--json",
-        "--jobs",
-        "1",
-        "--seeds",
-        str(seeds),
-        "--seed",
-        str(FIRST_SEED),
-    )
+def simulate(options: Sequence[str], folder: Path) -> Finding:
+    """Run the simulator, until it finds something or has made its steps."""
+    steps = int(options[options.index("--steps") + 1]) if "--steps" in options else STEPS_OF_A_RUN
+    seeds = ("--seeds", str(STEPS // steps), "--seed", str(FIRST_SEED))
+    run = ("kpay_http.cli", "simulate", "--json", "--jobs", "1", *seeds)
     status, output, _ = call(["-m", *run, *options], folder)
     if status not in (0, 1) or not output.startswith("{"):
         return Finding(None, ended(status, output))
