@@ -40,10 +40,7 @@ async def serve(
     `on_start` is told the port once requests are taken.
     """
     server = Server(config_of(create_app(system), host=settings.host, port=settings.port))
-    # What was imported lives as long as the process; the collector need not walk through it again and again.
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(COLLECT_AFTER)
+    spare_the_collector()
     # A server that no longer delivers is better started anew than left to look healthy.
     async with beside(work_for_ever(system) if working else None, on_end=lambda: stop(server)):
         with stopping_signals(lambda: stop(server)):
@@ -69,6 +66,14 @@ def config_of(app: Any, *, host: str, port: int) -> uvicorn.Config:
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=DONE_WITHIN_SECONDS,
     )
+
+
+def spare_the_collector() -> None:
+    """Keep the garbage collector from walking, again and again, through what lives on."""
+    # What was imported and opened by now lives as long as the process.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(COLLECT_AFTER)
 
 
 def stop(server: Server) -> None:

@@ -58,6 +58,9 @@ SHOWN_AS: dict[ShownStatus, tuple[Status, ...]] = {
     "failed": (Status.FAILED,),
     "processing": (Status.PROCESSING, Status.REVERSING),
 }
+SHOWN: dict[Status, ShownStatus] = {
+    status: shown for shown, statuses in SHOWN_AS.items() for status in statuses
+}
 
 # What the network says and a merchant may be told, by its code; any other code reads as a generic decline.
 DECLINES = {
@@ -241,7 +244,7 @@ def promise(charge: Charge) -> Charge:
 
 def shown_status(charge: Charge) -> ShownStatus:
     """Call a charge without an outcome `processing`, however it is being worked on."""
-    return next(shown for shown, statuses in SHOWN_AS.items() if charge.status in statuses)
+    return SHOWN[charge.status]
 
 
 def was_undone(charge: Charge) -> bool:

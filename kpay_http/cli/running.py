@@ -17,7 +17,7 @@ from kpay_http.app import create_framework
 from kpay_http.cli.tools import say, settings_with
 from kpay_http.docs import document
 from kpay_http.server import serve as serve_until_stopped
-from kpay_http.server import until_signalled
+from kpay_http.server import spare_the_collector, until_signalled
 from kpay_http.settings import read_settings
 from kpay_http.working import work_for_ever
 
@@ -131,6 +131,7 @@ def worker(host: str | None, metrics_port: int | None, local_webhooks: bool) -> 
     async def work() -> None:
         await compose.check_migrated(settings)
         async with compose.open_system(settings, secret, working=True) as system:
+            spare_the_collector()
             with ExitStack() as stack:
                 on = None
                 if metrics_port is not None:
