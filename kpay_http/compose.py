@@ -20,7 +20,7 @@ from kpay_adapters.sandbox import RECORDS, SandboxBank, SandboxClock, SandboxNet
 from kpay_adapters.sandbox.remote import RemoteClock, RemoteSandbox
 from kpay_adapters.sql.derive import table_for
 from kpay_adapters.sql.engines import sqlite_path
-from kpay_adapters.sql.pending import pending
+from kpay_adapters.sql.pending import Ahead, pending
 from kpay_adapters.sql.store import SqlStore
 from kpay_adapters.system import SystemClock, SystemIds
 from kpay_core import Kpay
@@ -59,7 +59,7 @@ class CannotCheck(Exception):
 
 
 class NotMigrated(Exception):
-    """The database has yet to be brought up to date."""
+    """The database has yet to be brought up to date, or is further than we are."""
 
 
 JOURNAL_METADATA = MetaData()
@@ -118,9 +118,12 @@ async def migrate_all(settings: Settings) -> None:
 
 
 async def check_migrated(settings: Settings) -> None:
-    """Raise `NotMigrated` when the database is behind, so that nothing is served on half a schema."""
-    with reaching(settings):
-        behind = await pending(settings.database_url)
+    """Raise `NotMigrated` when the database is behind or ahead, so that nothing is served on another schema."""
+    try:
+        with reaching(settings):
+            behind = await pending(settings.database_url)
+    except Ahead as ahead:
+        raise NotMigrated(f"The database is of a newer version: {ahead}.") from ahead
     if behind:
         raise NotMigrated("The database is not up to date: run `kpay migrate`.")
 

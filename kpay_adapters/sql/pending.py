@@ -15,10 +15,20 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 REVISIONS = sorted(file.name.partition("_")[0] for file in (MIGRATIONS / "versions").glob("[0-9]*.py"))
 
 
+class Ahead(Exception):
+    """The database was migrated by a version of us that came later: what it holds by now we do not know."""
+
+    def __init__(self, revision: str) -> None:
+        super().__init__(f"migration {revision} is not known here")
+        self.revision = revision
+
+
 async def pending(url: str) -> list[str]:
-    """Return the migrations that `migrate` would apply, oldest first. A database that is ahead of us needs none."""
+    """Return the migrations that `migrate` would apply, oldest first; raises `Ahead`."""
     path = sqlite_path(url)
     applied = await (_applied_on_postgres(url) if path is None else _applied_on_sqlite(path))
+    if applied and applied not in REVISIONS:
+        raise Ahead(applied)
     return [revision for revision in REVISIONS if revision > applied]
 
 

@@ -8,7 +8,9 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import text
 
 from kpay_adapters.sql.migrate import migrate, transaction
-from kpay_adapters.sql.pending import MIGRATIONS, REVISIONS, pending
+from kpay_adapters.sql.pending import MIGRATIONS, REVISIONS, Ahead, pending
+from kpay_http import compose
+from kpay_http.settings import read_settings
 
 pytestmark = pytest.mark.anyio
 
@@ -30,9 +32,12 @@ async def test_what_is_pending_is_what_follows_the_revision_that_was_reached(
     assert await pending(url) == [revision for revision in REVISIONS if revision > "0001"]
 
 
-async def test_a_database_that_is_ahead_of_us_needs_nothing(empty_database: Callable[[], str]) -> None:
+async def test_a_database_that_is_ahead_of_us_is_not_ours_to_use(empty_database: Callable[[], str]) -> None:
     url = empty_database()
     await migrate(url)
     async with transaction(url) as connection:
         await connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
-    assert await pending(url) == []
+    with pytest.raises(Ahead, match="9999"):
+        await pending(url)
+    with pytest.raises(compose.NotMigrated, match="a newer version"):
+        await compose.check_migrated(read_settings({"KPAY_DATABASE_URL": url}))
