@@ -234,7 +234,7 @@ def hunt(mutant: Mutant) -> Finding:
 
 def row(mutant: Mutant, finding: Finding) -> Sequence[str]:
     """Say what became of a mutant, for a table."""
-    found = finding.law if finding.law in mutant.laws else f"NOT FOUND: {finding.law or finding.what}"
+    found = str(finding.law) if finding.law in mutant.laws else f"NOT FOUND: {finding.law or finding.what}"
     seeds = "" if finding.seeds is None else f"{finding.seeds:,}"
     return mutant.name, " / ".join(mutant.laws), found, seeds, f"{finding.seconds:.1f}"
 

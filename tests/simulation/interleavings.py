@@ -85,11 +85,13 @@ class Scene:
     ) -> None:
         """Have work begin at any moment, in a process of its own, as a part of a request where it is one."""
         world, clock = self.world, self.world.clocks[0]
+        store: Any = Seeing(self, GatedStore(world.store, world.note_commit))
+        networks: Any = {
+            mode: Seeing(self, GatedNetwork(each, world.later)) for mode, each in world.networks.items()
+        }
         kpay = Kpay(
-            store=Seeing(self, GatedStore(world.store, world.note_commit)),
-            processors={
-                mode: Seeing(self, GatedNetwork(each, world.later)) for mode, each in world.networks.items()
-            },
+            store=store,
+            processors=networks,
             clock=SeeingClock(self, clock),
             ids=ProcessIds(FIRST_PROCESS + len(self.seen)),
             keyring=world.healthy.keyring,

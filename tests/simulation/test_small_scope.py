@@ -22,7 +22,7 @@ from kpay_core.domain.processing import Outcome
 from kpay_core.domain.refunds import Refund
 from kpay_core.flows.charges import resolve_charge
 from kpay_core.flows.refunds import resolve_refund
-from kpay_core.query import Query
+from kpay_core.query import Condition, Query
 from tests.simulation.interleavings import Everything, Limits, Scene
 
 # After these times more can be decided: the first look, the end of a lease, the end of the window for an outcome.
@@ -80,7 +80,7 @@ def a_request(scene: Scene, kind: type[Any], key: str | None, body: dict[str, An
 async def resolve(kpay: Kpay) -> None:
     """Look once at whatever is unfinished, as the sweeper does."""
     for kind, look in ((Charge, resolve_charge), (Refund, resolve_refund)):
-        due = (("look_at", "<=", kpay.clock.now()),)
+        due: tuple[Condition, ...] = (("look_at", "<=", kpay.clock.now()),)
         for found in await kpay.store.find(Query(kind=kind, where=due, order="look_at", limit=5)):
             with suppress(CommitFailed, KpayError):
                 await look(kpay, found.id)
