@@ -94,8 +94,12 @@ def leaves(command: click.Command = commands, path: tuple[str, ...] = ()) -> Ite
 ALL = {**ARGUMENTS, **SERVING}
 
 
+# They read neither the database of the settings nor its secrets. The key that `check` is given has tests beside it.
+ELSEWHERE = {"check", "sandbox", "simulate"}
+
+
 def test_every_command_is_tried() -> None:
-    assert set(leaves()) == ALL.keys()
+    assert set(leaves()) == ALL.keys() | ELSEWHERE
 
 
 def filled_in(arguments: tuple[str, ...], **facts: Any) -> list[str]:

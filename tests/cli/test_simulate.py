@@ -30,9 +30,8 @@ def test_runs_that_break_no_law_end_with_0_and_are_counted() -> None:
 def test_two_processes_run_what_one_does() -> None:
     seeds = 2 * CHUNK + 1
     one, two = (simulate(Campaign(seeds=seeds, steps=10, jobs=jobs)) for jobs in (1, 2))
-    assert (
-        (one.runs, one.steps, one.failure) == (two.runs, two.steps, two.failure) == (seeds, 10 * seeds, None)
-    )
+    assert (one.runs, one.steps, one.failure) == (two.runs, two.steps, two.failure)
+    assert (one.runs, one.failure) == (seeds, None)
 
 
 def test_a_seed_that_is_not_given_is_told() -> None:
