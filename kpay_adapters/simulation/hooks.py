@@ -84,6 +84,7 @@ def _rotate(world: World, kpay: Kpay, process: int, hook: Hook, endpoint: str) -
             # Of two rotations at once, either may have been the last.
             alone = hook.rotations == mine and not hook.rotating
             hook.secrets.append((result.secret, None if alone else clock.moment))
+            hook.told_at[result.secret] = int(clock.moment.timestamp()) + 1
 
     work = kpay.rotate_endpoint_secret(hook.scope, endpoint)
     world.begin(f"rotate the secret of {hook.url}", process, work, heard)

@@ -70,6 +70,7 @@ class Hook(msgspec.Struct):
     endpoint: str | None = None
     rotations: int = 0
     rotating: int = 0
+    told_at: dict[str, int] = msgspec.field(default_factory=dict[str, int])
     silent: bool = False
     wanted: bool = False
     secrets: list[tuple[str, datetime | None]] = msgspec.field(
@@ -119,7 +120,11 @@ class Merchants:
         if now is None:
             return
         header = post.headers[signing.HEADER]
+        signed_at = int(header.partition(",")[0].removeprefix("t="))
         for secret, replaced_at in hook.secrets:
+            # What was signed before its merchant was told of a secret need not be signed with it.
+            if signed_at <= hook.told_at.get(secret, 0):
+                continue
             if replaced_at is not None and now >= replaced_at + ROTATION - TOLERANCE:
                 continue
             try:

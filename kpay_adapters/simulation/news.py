@@ -83,8 +83,12 @@ def lie(world: World) -> None:
 
 
 def stray(world: World) -> None:
-    """Let the network capture after all what it had declined or reversed, and tell so."""
-    failed = [charge for charge in world.index.all(Charge) if charge.status is Status.FAILED]
+    """Let the network capture after all what it had declined or reversed, once for each charge, and tell so."""
+    failed = [
+        charge
+        for charge in world.index.all(Charge)
+        if charge.status is Status.FAILED and charge.id not in world.strayed
+    ]
     if not failed:
         return
     charge = world.draws.one_of(failed)
@@ -92,6 +96,7 @@ def stray(world: World) -> None:
     entry = next((each for each in world.noted(mode, Entry) if each.id == charge.id), None)
     if entry is None or entry.outcome not in (Outcome.REVERSED, Outcome.DECLINED):
         return
+    world.strayed.add(charge.id)
     captured = bump(entry, outcome=Outcome.CAPTURED, amount=charge.amount, behaviour=Behaviour.ORDINARY)
     finish(world.journals[mode].commit(captured))
     world.retold += 1

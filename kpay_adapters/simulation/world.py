@@ -82,6 +82,8 @@ class World:
         self.retold = 0
         self.lies: set[str] = set()
         self.lied_about: set[str] = set()
+        # Charges that were captured after all.
+        self.strayed: set[str] = set()
         # What happened, in words, where somebody wants to read it.
         self.story: list[str] | None = None
         self.network_clock = SimulatedClock(START)
