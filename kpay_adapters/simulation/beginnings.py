@@ -18,6 +18,9 @@ from kpay_core.ports import Store
 
 MakeStore = Callable[[], Store]
 
+# Of two merchants, the second one's live world is left out: three are enough to mix up.
+WORLDS = 3
+
 
 class Beginning(msgspec.Struct, kw_only=True):
     """Two merchants, approved, as a store and an index know them, and the worlds that requests come from."""
@@ -29,7 +32,7 @@ class Beginning(msgspec.Struct, kw_only=True):
 
 
 def begin(store: Store) -> Beginning:
-    """Let two merchants in. The second one's live world is left out: three are enough to mix up."""
+    """Let two merchants in, who have three worlds between them."""
     watch = Watch(violate)
 
     def note(records: Sequence[Record], held: Sequence[Record]) -> None:

@@ -87,6 +87,9 @@ WEIGHTS = (0.01, 0.05, 0.3)
 
 # Every fault is in every other run. Kinds of steps are rarer or more frequent than usual, and some actions left out.
 HALF = 0.5
+
+# What has a past takes twice as long to come to rest.
+SOME = 0.25
 EXAGGERATED = (0.3, 1.0, 1.0, 3.0)
 LEFT_OUT = (0.001, 0.3, 1.0, 1.0, 3.0)
 FAVOURED = (0.1, 0.1, 0.1, 0.1, 3.0)
@@ -102,6 +105,9 @@ class Usual(msgspec.Struct, frozen=True, kw_only=True):
     actions: int
     cards: int
     pauses: int
+    worlds: int
+    pasts: int
+    ages: int
 
 
 class Swarm(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,7 +116,8 @@ class Swarm(msgspec.Struct, frozen=True, kw_only=True):
 
     Each run leaves faults and actions out by chance and exaggerates others, so that many runs together meet what one
     even mixture never would (Groce and others, "Swarm Testing", 2012). `length` says how much longer than usual it is,
-    and `hooked` whether merchants have endpoints from the start.
+    `hooked` whether merchants have endpoints from the start, `pasts` what came before in each of their worlds, and
+    `age` how long ago that is.
     """
 
     ends: Mapping[Call, Weights]
@@ -121,6 +128,8 @@ class Swarm(msgspec.Struct, frozen=True, kw_only=True):
     faults: frozenset[Fault]
     length: float
     hooked: bool
+    pasts: Sequence[int]
+    age: int
 
 
 def draw_swarm(chance: random.Random, faults: Collection[Fault], usual: Usual) -> Swarm:
@@ -136,6 +145,7 @@ def draw_swarm(chance: random.Random, faults: Collection[Fault], usual: Usual) -
     steps = [
         each * chance.choice(EXAGGERATED) * (fault is None or fault in present) for each, fault in usual.kinds
     ]
+    has_past = chance.random() < SOME
     return Swarm(
         ends=ends,
         steps=Weights.of(steps),
@@ -145,4 +155,6 @@ def draw_swarm(chance: random.Random, faults: Collection[Fault], usual: Usual) -
         faults=present,
         length=chance.choice(LENGTHS),
         hooked=chance.random() < HALF,
+        pasts=[chance.randrange(usual.pasts) if has_past else 0 for _ in range(usual.worlds)],
+        age=chance.randrange(usual.ages) if has_past else 0,
     )

@@ -58,10 +58,10 @@ class Index:
 
     def all(self, kind: type[R]) -> Iterable[R]:
         """Return all records of a kind, as they are now."""
-        return cast(Iterable[R], self.records.get(kind, {}).values())
+        return cast("Iterable[R]", self.records.get(kind, {}).values())
 
     def get(self, kind: type[R], id: str) -> R | None:
-        return cast(R | None, self.records.get(kind, {}).get(id))
+        return cast("R | None", self.records.get(kind, {}).get(id))
 
     def put(self, record: Record) -> Record | None:
         """Put a record in the place of the one before it, which is returned."""
@@ -75,7 +75,7 @@ class Index:
         match record:
             case Transfer():
                 self._transfers.setdefault(record.source, []).append(record)
-                accounts = self.accounts.setdefault(book_id(record.scope), dict.fromkeys(Account, 0))
+                accounts = self._accounts_of(book_id(record.scope))
                 accounts[record.debit] -= record.amount
                 accounts[record.credit] += record.amount
             case Refund() | Dispute():
@@ -97,6 +97,12 @@ class Index:
         if isinstance(record, Charge | Refund) and record.idempotency_key is not None:
             self._made_under.setdefault(record.idempotency_key, {})[record.id] = record
 
+    def _accounts_of(self, book: str) -> dict[Account, int]:
+        accounts = self.accounts.get(book)
+        if accounts is None:
+            accounts = self.accounts[book] = dict.fromkeys(Account, 0)
+        return accounts
+
     def terms_since(self, charge: Charge, step: int) -> list[Terms]:
         """Return the terms of a charge's book that held at a step, or at any later one."""
         its = self._terms.get(book_id(charge.scope), [])
@@ -105,8 +111,11 @@ class Index:
 
     def source_of(self, transfer: Transfer) -> Source | None:
         """Return the object that a transfer is written for."""
-        found = (self.get(kind, transfer.source) for kind in SOURCES)
-        return next((source for source in found if source is not None), None)
+        for kind in SOURCES:
+            source = self.get(kind, transfer.source)
+            if source is not None:
+                return source
+        return None
 
     def case(self, source: Source) -> Case[Any]:
         """Gather all that there is of an object."""

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
 
-from kpay_adapters.sandbox import Announcement, Case, Entry, Payment
+from kpay_adapters.sandbox import Announcement, Case, Entry, Payment, bank
 from kpay_adapters.sandbox.journal import ripe, verdict_on
 from kpay_adapters.simulation.faults import Outcome
 from kpay_adapters.simulation.violations import violate
@@ -18,11 +18,13 @@ from kpay_core.domain.disputes import Dispute
 from kpay_core.domain.idempotency import IdempotencyKey, State
 from kpay_core.domain.laws import Broken, Difference
 from kpay_core.domain.ledger import Account
+from kpay_core.domain.merchants import TEST_BANK_ACCOUNT, Merchant
 from kpay_core.domain.news import NewsKind, Testimony
 from kpay_core.domain.notices import Notice
 from kpay_core.domain.payouts import Payout
 from kpay_core.domain.processing import Outcome as Word
 from kpay_core.domain.refunds import Refund
+from kpay_core.domain.request_laws import BY_THE_CLOCK
 
 # Retries come within a day. A dispute is lost after a week, a verdict comes after ten days, and funds mature and are
 # paid out meanwhile; then payouts arrive. What is still on its way after many more days never ends.
@@ -38,8 +40,10 @@ def come_to_rest(world: World) -> None:
     world.say("    from here on nothing goes wrong")
     world.heal()
     let_go_on(world)
-    for merchant in sorted({scope.merchant for scope in world.scopes}):
-        world.do("good accounts", world.healthy.update_merchant(merchant, {"bank_account": "000123456789"}))
+    for merchant in list(world.index.all(Merchant)):
+        if merchant.bank_account in bank.FAILING:
+            change = world.healthy.update_merchant(merchant.id, {"bank_account": TEST_BANK_ACCOUNT})
+            world.do("a good account", change)
     for number in range(MAX_ROUNDS):
         world.do("all that is due", world.healthy.run_due(world))
         if not any(on_its_way(world)):
@@ -173,6 +177,11 @@ def check_balance(id: str, accounts: Mapping[Account, int]) -> None:
 
 def check_audit(report: Report, world: World) -> None:
     """The audit finds what the watch finds: nothing."""
+    excused = set[str]()
+    if world.lied_about:
+        excused |= {laws.money_moved_as_witnessed.__name__, UNKNOWN_TO_US}
+    if not world.keeps_time:
+        excused |= BY_THE_CLOCK
     for found in report.disagreements:
-        if found.law not in (laws.money_moved_as_witnessed.__name__, UNKNOWN_TO_US) or not world.lied_about:
+        if found.law not in excused:
             violate(Broken(found.law, Difference(f"{found.id}: {found.what}", found.expected, found.found)))

@@ -13,11 +13,12 @@ import msgspec
 
 from kpay_adapters.memory import MemoryStore
 from kpay_adapters.simulation.actions import ACTIONS, CARDS
-from kpay_adapters.simulation.beginnings import Beginnings, MakeStore
+from kpay_adapters.simulation.beginnings import WORLDS, Beginnings, MakeStore
 from kpay_adapters.simulation.draws import Draws, History, Repeated
 from kpay_adapters.simulation.faults import EVERY_FAULT, Fault, Swarm, Usual, draw_swarm
 from kpay_adapters.simulation.hooks import register_everywhere
 from kpay_adapters.simulation.news import tell_otherwise
+from kpay_adapters.simulation.pasts import AGES, PASTS, live_through
 from kpay_adapters.simulation.rest import check_at_rest, come_to_rest
 from kpay_adapters.simulation.violations import Violation
 from kpay_adapters.simulation.world import PROCESSES, World
@@ -35,7 +36,7 @@ JUMPS = tuple(
 SKEWS = tuple(timedelta(milliseconds=ms) for ms in (0, 1, -1, 250, -250, 2_000, -2_000))
 
 # One run in so many ends with an audit, which looks at everything once more and takes as long as the run.
-AUDITED = 16
+AUDITED = 32
 
 # Work that nobody takes further is not begun without end.
 MAX_TASKS = 12
@@ -54,7 +55,15 @@ KINDS: tuple[tuple[float, Fault | None], ...] = (
 )
 
 
-USUAL = Usual(kinds=KINDS, actions=len(ACTIONS), cards=len(CARDS), pauses=len(PASSING))
+USUAL = Usual(
+    kinds=KINDS,
+    actions=len(ACTIONS),
+    cards=len(CARDS),
+    pauses=len(PASSING),
+    worlds=WORLDS,
+    pasts=len(PASTS),
+    ages=len(AGES),
+)
 
 
 class Failure(msgspec.Struct, kw_only=True):
@@ -111,6 +120,7 @@ class Runner:
         try:
             if swarm.hooked:
                 register_everywhere(world)
+            live_through(world)
             while world.step < most and draws.begin_step():
                 world.step += 1
                 take_step(world)

@@ -13,7 +13,7 @@ import msgspec
 
 from kpay_adapters.simulation.index import Index
 from kpay_core.commit import Record, is_guarded
-from kpay_core.domain import charges, laws, notices
+from kpay_core.domain import audit, charges, laws, notices
 from kpay_core.domain.book_laws import judge_book
 from kpay_core.domain.change_laws import (
     CHANGES,
@@ -34,7 +34,7 @@ from kpay_core.domain.news import NewsKind
 from kpay_core.domain.notices import Notice
 from kpay_core.domain.payouts import Payout, Settlement
 from kpay_core.domain.refunds import Refund
-from kpay_core.domain.request_laws import judge_key
+from kpay_core.domain.request_laws import BY_THE_CLOCK, judge_key
 from kpay_core.domain.scope import Scope
 from kpay_core.domain.telling_laws import judge_delivery, judge_telling, lanes_are_held_by_one
 
@@ -74,8 +74,7 @@ class Watch:
             Payout: self._look_at_source,
             Transfer: self._look_at_transfer,
             IdempotencyKey: self._look_at_key,
-            Sheet: self._look_at_book,
-            Settlement: self._look_at_book,
+            Sheet: self._look_at_sheet,
             Event: self._look_at_event,
             Delivery: self._look_at_delivery,
             Lane: self._look_at_lane,
@@ -98,7 +97,7 @@ class Watch:
             self._report(laws.judge(self.index.case(source)))
             self._report(judge_telling(self.index.telling_case(source)))
         for id in unit.keys:
-            self._check_key(id)
+            self._check_key(id, keeps_time=unit.keeps_time)
         for id in unit.books:
             self._check_book(id)
 
@@ -121,6 +120,8 @@ class Watch:
             self._break(fees_are_by_the_terms.__name__, *fees_are_by_the_terms(record, terms))
         elif isinstance(record, Dispute):
             self._check_case(record)
+        if isinstance(record, Settlement) and _has_moved(before, record):
+            unit.books.add(record.id)
         if isinstance(before, Lane) and isinstance(record, Lane) and unit.keeps_time:
             law = lanes_are_not_taken_from_the_living
             self._break(law.__name__, *law(before, record, now=unit.now, tolerance=TOLERANCE))
@@ -135,17 +136,18 @@ class Watch:
         if len(of_case) > 1:
             self._break("a_case_is_one_dispute", Difference(dispute.case, 1, len(of_case)))
 
-    def _check_key(self, id: str) -> None:
+    def _check_key(self, id: str, *, keeps_time: bool) -> None:
         key = self.index.get(IdempotencyKey, id)
         if key is None:
-            self._break("what_was_made_under_a_key_is_found_by_it", Difference("key", id, None))
+            self._break(audit.LOST_TO_ITS_KEY, Difference("key", id, None))
         else:
-            self._report(judge_key(self.index.key_case(key)))
+            found = judge_key(self.index.key_case(key))
+            self._report(found if keeps_time else [each for each in found if each.law not in BY_THE_CLOCK])
 
     def _check_book(self, id: str) -> None:
         book, settlement = self.index.get(Book, id), self.index.get(Settlement, id)
         if book is None or settlement is None:
-            self._break("books_have_a_settlement", Difference("settlement", id, None))
+            self._break(audit.NO_SETTLEMENT, Difference("settlement", id, None))
         else:
             self._report(judge_book(self.index.book_case(book, settlement)))
 
@@ -159,8 +161,8 @@ class Watch:
     def _look_at_key(self, key: IdempotencyKey, unit: Unit) -> None:
         unit.keys.add(key.id)
 
-    def _look_at_book(self, record: Sheet | Settlement, unit: Unit) -> None:
-        unit.books.add(book_id(Scope(record.merchant, record.livemode)))
+    def _look_at_sheet(self, sheet: Sheet, unit: Unit) -> None:
+        unit.books.add(book_id(Scope(sheet.merchant, sheet.livemode)))
 
     def _look_at_transfer(self, transfer: Transfer, unit: Unit) -> None:
         """Find what a transfer is written for; each kind is written once for each, on the open sheet."""
@@ -176,7 +178,7 @@ class Watch:
             )
         source = self.index.source_of(transfer)
         if source is None:
-            self._break("transfers_have_a_source", Difference("source", transfer.source, None))
+            self._break(audit.ORPHAN, Difference("source", transfer.source, None))
         else:
             unit.sources[source.id] = source
 
@@ -217,3 +219,10 @@ class Watch:
     def _break(self, law: str, *differences: Difference) -> None:
         for difference in differences:
             self._broken(Broken(law, difference))
+
+
+def _has_moved(before: Record | None, settlement: Settlement) -> bool:
+    """Tell whether a settlement does more than wait for another day, which leaves the books as they were."""
+    if not isinstance(before, Settlement):
+        return True
+    return (settlement.place, settlement.carried) != (before.place, before.carried)

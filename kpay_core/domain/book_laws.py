@@ -17,6 +17,8 @@ from kpay_core.domain.ledger import LINES, Account, Balance, Book, Sheet, Transf
 from kpay_core.domain.payouts import FIRST_PLACE, Payout, Place, Settlement
 from kpay_core.domain.refunds import Refund
 
+ACCOUNTS = tuple(Account)
+
 
 class Tally(msgspec.Struct):
     """The transfers of a book up to a place, added up: by account, how many, and how many are lines of payouts."""
@@ -60,9 +62,11 @@ def sheets_carry_all_before(sheet: Sheet, tally: Tally) -> Differences:
     """The totals of a sheet are the sums of all transfers of its book up to its end, and of those that are lines."""
     found = compare("transfers", tally.transfers, sheet.transfers)
     found += compare("lines", tally.lines, sheet.lines) + compare("net", tally.net, sheet.net)
-    for account in Account:
-        found += compare(f"total of {account}", tally.totals[account], sheet.totals.get(account, 0))
-    return found
+    return found + tuple(
+        Difference(f"total of {account}", tally.totals[account], sheet.totals.get(account, 0))
+        for account in ACCOUNTS
+        if tally.totals.get(account, 0) != sheet.totals.get(account, 0)
+    )
 
 
 def sheets_follow_each_other(sheet: Sheet, before: int) -> Differences:

@@ -216,6 +216,11 @@ def settle(
     return bump(settlement, due_at=due_at), None
 
 
+def wait(settlement: Settlement, *, now: datetime) -> Settlement:
+    """Move a settlement on to the next day: nothing has come in."""
+    return bump(settlement, due_at=next_midnight(now))
+
+
 def note(payout: Payout, verdict: BankVerdict) -> Payout:
     """Move a payout as the bank says. One that is on its way is looked at when it should have arrived."""
     status = step(TRANSITIONS, payout.status, verdict.outcome)

@@ -115,6 +115,9 @@ KEY_LAWS: tuple[KeyLaw, ...] = (
     what_a_key_has_left_is_done,
 )
 
+# What holds only by clocks that are never turned back: a time that comes again is counted twice.
+BY_THE_CLOCK = frozenset({a_key_makes_one_effect.__name__})
+
 
 def has_an_answer(subject: Subject) -> bool:
     """Tell whether the sender can be answered for good; of a refund that is pending he can."""

@@ -129,10 +129,20 @@ async def settle_with(ports: Ports, scope: Scope) -> int:
         if settlement is None or not payouts.is_due(settlement, now=now):
             return made
         try:
-            book = await _turned_book(ports, settlement)
-            made += await _pay_out(ports, settlement, book)
+            if settlement.carried or await _has_lines(ports, settlement):
+                book = await _turned_book(ports, settlement)
+                made += await _pay_out(ports, settlement, book)
+            else:
+                await commit(ports, payouts.wait(settlement, now=now))
         except Conflict:
             await turns.wait()
+
+
+async def _has_lines(ports: Ports, settlement: Settlement) -> bool:
+    """Tell whether anything is to be paid out or carried on; most merchants have days without, which cost little."""
+    sheet, last = payouts.read_place(settlement.place)
+    rest = await _lines(ports, settlement.scope, ("sheet", "=", sheet), ("id", ">", last), limit=1)
+    return bool(rest or await _lines(ports, settlement.scope, ("sheet", ">", sheet), limit=1))
 
 
 async def _turned_book(ports: Ports, settlement: Settlement) -> Book:

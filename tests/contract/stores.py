@@ -8,7 +8,7 @@ from sqlalchemy import Column, MetaData, Table
 
 from kpay_adapters.sql.columns import TEXT
 from kpay_adapters.sql.tables import RECORDS
-from tests.contract.records import Note
+from kpay_adapters.testing.records import Note
 
 # None of our own records is appended yet, so the suite brings one, as another adapter would.
 OTHERS = MetaData()

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from kpay_adapters.testing import make_kpay
+from kpay_adapters.testing.records import Note, a_charge, a_merchant, new_id, succeeded
 from kpay_core.commit import Conflict, Record, Rejected, Unknown, bump
 from kpay_core.flows.durably import commit
 from kpay_core.ports import Ports, Store
-from tests.contract.records import Note, a_charge, a_merchant, new_id, succeeded
 
 pytestmark = pytest.mark.anyio
 

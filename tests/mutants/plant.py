@@ -6,11 +6,12 @@ Plants bugs: each patch of this folder is applied to a copy of the packages, and
 
 A patch is a unified diff under a few lines that say what it is:
 
-    Law: …          what the bug must be found to break; one of several where there are more lines of it
-    Found by: …     `simulate`, with options, or `pytest` with the name of a test
+    Law: …          what the bug must be found to break
+    Found by: …     `simulate`, with `--steps` and `--faults`, or `pytest` with the name of a test
     Why: …          how real systems got this wrong
 
-A bug counts as found where the finder names a law of the patch. Something else that breaks, or a crash, is no find.
+A bug counts as found where the law of its patch is broken, whatever was broken before that. Something else that
+breaks, or a crash, is no find.
 """
 
 import json
@@ -25,8 +26,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from kpay_adapters.simulation import STEPS as STEPS_OF_A_RUN
-
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 
@@ -34,11 +33,7 @@ ROOT = HERE.parents[1]
 PACKAGES = ("kpay_core", "kpay_adapters", "kpay_http")
 TESTS = ("tests", "docs", "README.md", "pyproject.toml")
 
-# Steps of all runs together that one core makes in ten seconds. Not seconds, so that a slow day changes nothing.
-STEPS = 180_000
-FIRST_SEED = 1
-
-# What tests may use of one core, their start and all imports among it.
+# What tests may use of one core, their start and all imports among it; the simulator counts steps.
 CPU_SECONDS = 10
 
 # Much longer than any finder takes, on however busy a machine: whatever still runs then hangs.
@@ -63,19 +58,24 @@ class Mutant(NamedTuple):
     """A bug, to be planted."""
 
     name: str
-    laws: Sequence[str]
+    law: str
     finder: str
     why: str
     changes: Mapping[str, Sequence[Hunk]]
 
 
 class Finding(NamedTuple):
-    """What a finder came to: the law that does not hold, where it found one, and in words what it saw."""
+    """
+    What a finder came to: the law that does not hold, where it found one, and in words what it saw.
+
+    `first` is the law that was broken first of all, which may be another.
+    """
 
     law: str | None
     what: str
     seeds: int | None = None
     seconds: float = 0.0
+    first: str | None = None
 
 
 def read_mutants() -> list[Mutant]:
@@ -86,19 +86,19 @@ def read_mutants() -> list[Mutant]:
 def read_mutant(name: str, text: str) -> Mutant:
     """Read a patch: what it says of itself, and what it changes."""
     head, _, diff = text.partition("\n\n")
-    laws, finder, why = list[str](), "", ""
+    law = finder = why = ""
     for line in head.splitlines():
         field, _, value = line.partition(": ")
         match field:
             case "Law":
-                laws.append(value)
+                law = value
             case "Found by":
                 finder = value
             case "Why":
                 why = value
             case _:
                 why = f"{why} {line}"
-    return Mutant(name, tuple(laws), finder, why, read_changes(diff.splitlines(keepends=True)))
+    return Mutant(name, law, finder, why, read_changes(diff.splitlines(keepends=True)))
 
 
 def read_changes(diff: Iterable[str]) -> dict[str, list[Hunk]]:
@@ -146,33 +146,25 @@ def plant(mutant: Mutant | None, folder: Path, *, tests: bool) -> None:
             compiled.unlink()
 
 
-def look(finder: str, folder: Path) -> Finding:
-    """Let a finder look at the copy in a folder."""
+def look(finder: str, folder: Path, *, law: str | None = None) -> Finding:
+    """Let a finder look at the copy in a folder, for a breach of a law, or of any."""
     tool, _, options = finder.partition(" ")
     match tool:
         case "simulate":
-            return simulate(options.split(), folder)
+            return simulate(options.split(), law, folder)
         case "pytest":
             return run_tests(options.split(), folder)
         case _:
             raise ValueError(f"no finder is called {tool!r}")
 
 
-def simulate(options: Sequence[str], folder: Path) -> Finding:
-    """Run the simulator, until it finds something or has made its steps."""
-    steps = int(options[options.index("--steps") + 1]) if "--steps" in options else STEPS_OF_A_RUN
-    seeds = ("--seeds", str(STEPS // steps), "--seed", str(FIRST_SEED))
-    run = ("kpay_http.cli", "simulate", "--json", "--jobs", "1", *seeds)
-    status, output, _ = call(["-m", *run, *options], folder)
-    if status not in (0, 1) or not output.startswith("{"):
+def simulate(options: Sequence[str], law: str | None, folder: Path) -> Finding:
+    """Run the simulator, until the law is broken, or any, or it has made its steps."""
+    status, output, _ = call([str(HERE / "simulating.py"), *options, *([law] if law else [])], folder)
+    if status != 0 or not output.startswith("{"):
         return Finding(None, ended(status, output))
     told = json.loads(output)
-    runs, failure = told["runs"], told["failure"]
-    # Of the runs alone: a failure that was found is made shorter afterwards.
-    seconds = runs / rate if (rate := told["runs_per_cpu_second"]) else 0.0
-    if failure is None:
-        return Finding(None, "nothing", runs, seconds)
-    return Finding(failure["law"], failure["what"], runs, seconds)
+    return Finding(told["law"], told["what"], told["runs"], told["seconds"], told["first"])
 
 
 def run_tests(names: Sequence[str], folder: Path) -> Finding:
@@ -229,14 +221,19 @@ def hunt(mutant: Mutant) -> Finding:
     """Plant a bug, and look for it."""
     with tempfile.TemporaryDirectory(prefix="kpay-mutant-") as folder:
         plant(mutant, Path(folder), tests=mutant.finder.startswith("pytest"))
-        return look(mutant.finder, Path(folder))
+        return look(mutant.finder, Path(folder), law=mutant.law)
 
 
 def row(mutant: Mutant, finding: Finding) -> Sequence[str]:
     """Say what became of a mutant, for a table."""
-    found = str(finding.law) if finding.law in mutant.laws else f"NOT FOUND: {finding.law or finding.what}"
+    if finding.law != mutant.law:
+        found = f"NOT FOUND: {finding.first or finding.what}"
+    elif finding.first in (None, finding.law):
+        found = str(finding.law)
+    else:
+        found = f"{finding.law}, after {finding.first}"
     seeds = "" if finding.seeds is None else f"{finding.seeds:,}"
-    return mutant.name, " / ".join(mutant.laws), found, seeds, f"{finding.seconds:.1f}"
+    return mutant.name, mutant.law, found, seeds, f"{finding.seconds:.1f}"
 
 
 TITLES = ("mutant", "law expected", "law found", "seeds", "seconds")

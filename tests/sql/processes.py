@@ -6,10 +6,10 @@ import sys
 from collections import Counter
 
 from kpay_adapters.sql.store import SqlStore
+from kpay_adapters.testing.records import Note, a_merchant
 from kpay_core.commit import CommitFailed, Conflict, bump
 from kpay_core.domain.charges import Charge
 from kpay_core.domain.merchants import Merchant
-from tests.contract.records import Note, a_merchant
 from tests.contract.stores import TABLES
 
 

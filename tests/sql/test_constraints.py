@@ -7,11 +7,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from kpay_adapters.sql.migrate import transaction
 from kpay_adapters.sql.store import SqlStore
 from kpay_adapters.sql.tables import METADATA, RECORDS
-from kpay_core.commit import Conflict, Record, Rejected, bump
-from kpay_core.domain import refunds
-from kpay_core.domain.charges import Charge
-from kpay_core.domain.ledger import POSTINGS, Account, Kind, Sheet
-from tests.contract.records import (
+from kpay_adapters.testing.records import (
     a_book,
     a_charge,
     a_delivery,
@@ -34,6 +30,10 @@ from tests.contract.records import (
     some_subscriptions,
     succeeded,
 )
+from kpay_core.commit import Conflict, Record, Rejected, bump
+from kpay_core.domain import refunds
+from kpay_core.domain.charges import Charge
+from kpay_core.domain.ledger import POSTINGS, Account, Kind, Sheet
 
 pytestmark = pytest.mark.anyio
 

@@ -16,10 +16,10 @@ from kpay_adapters.sql import engines, sqlite
 from kpay_adapters.sql import postgres as postgres_module
 from kpay_adapters.sql.engines import sqlite_path
 from kpay_adapters.sql.store import SqlStore
+from kpay_adapters.testing.records import a_merchant
 from kpay_core.commit import Conflict, Unavailable, Unknown, bump
 from kpay_core.domain.merchants import Merchant
 from kpay_core.query import Query
-from tests.contract.records import a_merchant
 from tests.contract.stores import TABLES, prepare, sqlite_url
 
 pytestmark = pytest.mark.anyio

@@ -17,11 +17,11 @@ from kpay_adapters.sql import statements
 from kpay_adapters.sql.engines import POSTGRES_SETTINGS
 from kpay_adapters.sql.store import SqlStore
 from kpay_adapters.sql.tables import MERCHANTS
+from kpay_adapters.testing.records import Note, a_charge, a_merchant, succeeded
 from kpay_core.commit import Conflict, bump
 from kpay_core.domain.charges import Charge
 from kpay_core.domain.merchants import Merchant
 from kpay_core.query import Query
-from tests.contract.records import Note, a_charge, a_merchant, succeeded
 from tests.contract.stores import NOTES, TABLES, prepare
 from tests.sql.processes import hold_until_closed
 

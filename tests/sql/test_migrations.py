@@ -19,6 +19,7 @@ from kpay_adapters.sql.migrate import config_for, create_all, migrate, pending, 
 from kpay_adapters.sql.statements import sqlite_time
 from kpay_adapters.sql.store import SqlStore
 from kpay_adapters.sql.tables import METADATA, RECORDS
+from kpay_adapters.testing.records import a_charge, a_merchant, a_refund, an_event, succeeded
 from kpay_core.commit import Record, Unavailable
 from kpay_core.domain import charges, ledger, merchants, payouts, refunds
 from kpay_core.domain.charges import Charge
@@ -28,7 +29,6 @@ from kpay_core.domain.payouts import Settlement
 from kpay_core.domain.refunds import Refund
 from kpay_core.domain.scope import Scope
 from kpay_core.query import Query
-from tests.contract.records import a_charge, a_merchant, a_refund, an_event, succeeded
 
 pytestmark = pytest.mark.anyio
 

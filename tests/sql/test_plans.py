@@ -19,22 +19,7 @@ from kpay_adapters.sql.engines import open_postgres
 from kpay_adapters.sql.migrate import migrate, transaction
 from kpay_adapters.sql.store import SqlStore
 from kpay_adapters.sql.tables import RECORDS
-from kpay_core.commit import Record
-from kpay_core.domain import disputes
-from kpay_core.domain.charges import Charge
-from kpay_core.domain.deliveries import Attempt, Delivery
-from kpay_core.domain.disputes import Dispute
-from kpay_core.domain.endpoints import Endpoint
-from kpay_core.domain.events import Event
-from kpay_core.domain.idempotency import IdempotencyKey
-from kpay_core.domain.lanes import Lane
-from kpay_core.domain.ledger import LINES, Kind, Sheet, Transfer
-from kpay_core.domain.notices import Notice
-from kpay_core.domain.payouts import Payout, Settlement
-from kpay_core.domain.refunds import Refund
-from kpay_core.query import Condition, Query
-from tests import backends
-from tests.contract.records import (
+from kpay_adapters.testing.records import (
     NOW,
     a_book,
     a_charge,
@@ -52,6 +37,21 @@ from tests.contract.records import (
     an_event,
     succeeded,
 )
+from kpay_core.commit import Record
+from kpay_core.domain import disputes
+from kpay_core.domain.charges import Charge
+from kpay_core.domain.deliveries import Attempt, Delivery
+from kpay_core.domain.disputes import Dispute
+from kpay_core.domain.endpoints import Endpoint
+from kpay_core.domain.events import Event
+from kpay_core.domain.idempotency import IdempotencyKey
+from kpay_core.domain.lanes import Lane
+from kpay_core.domain.ledger import LINES, Kind, Sheet, Transfer
+from kpay_core.domain.notices import Notice
+from kpay_core.domain.payouts import Payout, Settlement
+from kpay_core.domain.refunds import Refund
+from kpay_core.query import Condition, Query
+from tests import backends
 from tests.contract.stores import sqlite_url
 
 # Filling the tables takes half a minute.

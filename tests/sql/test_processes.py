@@ -9,11 +9,11 @@ from collections.abc import Callable
 import pytest
 
 from kpay_adapters.sql.store import SqlStore
+from kpay_adapters.testing.records import Note, a_charge, a_merchant
 from kpay_core.commit import Conflict, bump
 from kpay_core.domain.charges import Charge
 from kpay_core.domain.merchants import Merchant
 from kpay_core.query import Query
-from tests.contract.records import Note, a_charge, a_merchant
 from tests.contract.stores import TABLES, prepare
 
 pytestmark = pytest.mark.anyio

@@ -12,10 +12,10 @@ from kpay_adapters.sql.database import Answer, Lost, Question
 from kpay_adapters.sql.migrate import transaction
 from kpay_adapters.sql.sqlite import SqliteSession
 from kpay_adapters.sql.store import SqlStore
+from kpay_adapters.testing.records import a_charge, a_merchant, an_api_key
 from kpay_core.commit import Unavailable, bump
 from kpay_core.domain.merchants import Merchant
 from kpay_core.query import Query
-from tests.contract.records import a_charge, a_merchant, an_api_key
 from tests.contract.stores import TABLES
 
 pytestmark = pytest.mark.anyio

@@ -9,18 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kpay_adapters.sql.store import SqlStore
-from kpay_core.domain import charges, disputes, notices, payouts
-from kpay_core.domain.charges import Charge
-from kpay_core.domain.disputes import Evidence
-from kpay_core.domain.endpoints import Retired, Subscription
-from kpay_core.domain.events import EVENT_TYPES
-from kpay_core.domain.lanes import Claim
-from kpay_core.domain.ledger import Account, Kind
-from kpay_core.domain.news import NewsKind
-from kpay_core.domain.postal import Address
-from kpay_core.domain.posts import Failure
-from kpay_core.query import Condition, Query
-from tests.contract.records import (
+from kpay_adapters.testing.records import (
     a_book,
     a_charge,
     a_delivery,
@@ -38,6 +27,17 @@ from tests.contract.records import (
     new_id,
     some_subscriptions,
 )
+from kpay_core.domain import charges, disputes, notices, payouts
+from kpay_core.domain.charges import Charge
+from kpay_core.domain.disputes import Evidence
+from kpay_core.domain.endpoints import Retired, Subscription
+from kpay_core.domain.events import EVENT_TYPES
+from kpay_core.domain.lanes import Claim
+from kpay_core.domain.ledger import Account, Kind
+from kpay_core.domain.news import NewsKind
+from kpay_core.domain.postal import Address
+from kpay_core.domain.posts import Failure
+from kpay_core.query import Condition, Query
 
 # All that a request may carry: NUL and half surrogate pairs are refused at the door.
 TEXTS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=40)

@@ -12,10 +12,10 @@ from kpay_adapters.sql import writer as module
 from kpay_adapters.sql.database import Answer, Away, Clash, Lost, Part, Question, Refused
 from kpay_adapters.sql.tables import CHARGES, MERCHANTS
 from kpay_adapters.sql.writer import Writer
+from kpay_adapters.testing.records import a_charge, a_key, a_merchant
 from kpay_core.commit import Conflict, Record, Rejected, Unavailable, Unknown, bump
 from kpay_core.domain.merchants import Merchant
 from kpay_core.query import Query
-from tests.contract.records import a_charge, a_key, a_merchant
 from tests.contract.stores import TABLES
 
 pytestmark = pytest.mark.anyio
