@@ -115,8 +115,9 @@ def dev(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """The code keeps its promises: every test but the long proofs, within about four minutes on two cores."""
-    # As many at once as there are cores; the tests of one file stay together, and share their servers.
-    check(session, "pytest", "-m", "not heavy", "-n", "auto", "--dist", "loadfile", *session.posargs)
+    # One more at once than there are cores, since many wait; the tests of one file stay together, and share their servers.
+    workers = str((os.cpu_count() or 1) + 1)
+    check(session, "pytest", "-m", "not heavy", "-n", workers, "--dist", "loadfile", *session.posargs)
 
 
 @nox.session

@@ -110,6 +110,7 @@ def test_a_key_that_leads_astray_and_an_event_that_is_gone_are_found_and_named(
     assert done.stdout.splitlines()[-1] == "3 DISAGREE."
 
 
+@pytest.mark.heavy
 def test_what_the_sandbox_has_no_record_of_is_found(sqlite: Installation) -> None:
     charge = charge_something(sqlite)
     journal = sqlite.folder / "kpay-sandbox.db"

@@ -183,6 +183,7 @@ def test_listen_forwards_beside_dev_with_no_further_arguments(
     assert len(hooks.got) == 2
 
 
+@pytest.mark.heavy
 def test_listen_says_what_failed_and_tries_each_event_once(
     installation: Installation, hooks: Hooks, listen: Callable[..., Listening]
 ) -> None:
@@ -217,6 +218,7 @@ def test_listen_says_what_failed_and_tries_each_event_once(
     assert [each.end() for each in (refused, unreachable)] == [0, 0]
 
 
+@pytest.mark.heavy
 def test_listen_forwards_one_merchant_and_mode_and_only_the_types_it_is_told(
     sqlite: Installation, hooks: Hooks, listen: Callable[..., Listening]
 ) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
 from kpay_adapters.keyring import read_secret
 from kpay_core.domain.examples import CHARGE
@@ -35,6 +36,7 @@ def charge(server: Server, key: str) -> None:
     ok(answer, 201)
 
 
+@pytest.mark.heavy
 def test_sealing_keys_replace_each_other_and_the_one_of_the_secret_key(tmp_path: Path) -> None:
     (reseal,) = lines_to_paste(PAGE, "kpay keys reseal")
     receiver = Receiver(PYTHON, tmp_path / "receiver", secret="")

@@ -170,6 +170,7 @@ async def test_where_there_are_more_endpoints_than_places_the_next_has_its_turn_
         await until(lambda: len(merchants.got) == 12)
 
 
+@pytest.mark.heavy
 async def test_two_loops_make_each_attempt_once_however_long_it_takes(
     stage: Stage, sender: Sender, merchants: Merchants, tmp_path: Path
 ) -> None:

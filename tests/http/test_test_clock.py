@@ -359,6 +359,7 @@ def within(seconds: float, happens: Callable[[], bool]) -> bool:
     return False
 
 
+@pytest.mark.heavy
 def test_a_second_process_follows_a_restart_keeps_it_and_commands_live_in_it(tmp_path: Path) -> None:
     with installed(tmp_path, KPAY_TEST_CLOCK="1") as (installation, key):
         one, two = installation.start(), installation.start()

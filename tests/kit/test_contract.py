@@ -33,6 +33,7 @@ globals().update({f"Test{kind.__name__}": of(kind) for kind in (FindsAnyhow, *BR
 """
 
 
+@pytest.mark.heavy
 def test_each_way_to_break_the_contract_is_found_by_its_test_and_who_keeps_it_passes(
     pytester: pytest.Pytester,
 ) -> None:
