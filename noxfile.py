@@ -114,8 +114,8 @@ def dev(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """The code keeps its promises: every test but the long proofs, within about four minutes on two cores."""
-    # One more at once than there are cores, since many wait; the tests of one file stay together, and share their servers.
+    """The code keeps its promises: every test but the long proofs, within about two minutes on two cores."""
+    # One more at once than there are cores, since many tests wait. Those of one file stay together: they share servers.
     workers = str((os.cpu_count() or 1) + 1)
     check(session, "pytest", "-m", "not heavy", "-n", workers, "--dist", "loadfile", *session.posargs)
 
