@@ -12,6 +12,7 @@ from typing import Protocol, TypeVar
 import msgspec
 
 from kpay_core.commit import Record
+from kpay_core.domain.answered import Answered
 from kpay_core.domain.banking import BankVerdict
 from kpay_core.domain.cards import Card
 from kpay_core.domain.news import Mail, Testimony
@@ -239,3 +240,5 @@ class Ports(msgspec.Struct, kw_only=True):
     keyring: Keyring
     wake: Wake = wake_nobody
     local_webhooks: bool = False
+    # What this process remembers of keys, so that it asks its store less.
+    answered: Answered = msgspec.field(default_factory=Answered)

@@ -57,11 +57,14 @@ async def enter(ports: Ports, ticket: Ticket | None, resume: Resume) -> Entry:
     deadline = ports.clock.now() + idempotency.WAIT
     pause_seconds = FIRST_PAUSE_SECONDS
     while True:
-        held = await ports.store.get(IdempotencyKey, ticket.id)
+        remembered = ports.answered.find(ticket.id, now=ports.clock.now())
+        held = remembered or await ports.store.get(IdempotencyKey, ticket.id)
         now = ports.clock.now()
         if held is None or idempotency.is_open(held, ticket, now=now):
             return Entry(ticket, held, None)
         if held.state is State.ANSWERED:
+            if remembered is None:
+                ports.answered.keep(held)
             return Entry(ticket, held, idempotency.again(idempotency.kept(held)))
         # The subject is not looked at while its first attempt may be a moment from its answer.
         if held.state is State.ACCEPTED or now >= held.first_used_at + LOOK_AGAIN[0]:

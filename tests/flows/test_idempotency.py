@@ -1,11 +1,13 @@
 """Idempotency keys: one request, one effect, one answer, however often it is sent."""
 
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
+from kpay_adapters.memory import MemoryStore
 from kpay_adapters.testing import step_aside
 from kpay_core import Scope
+from kpay_core.commit import Record, Unavailable
 from kpay_core.domain.charges import Charge
 from kpay_core.domain.errors import IdempotencyKeyInUse, IdempotencyKeyReused, Invalid, NotFound
 from kpay_core.domain.idempotency import IdempotencyKey, Outcome
@@ -14,6 +16,8 @@ from kpay_core.ports import NoAnswer
 from tests.flows.world import DECLINED, GOOD, REFUND_PENDING, World, check_books, request
 
 pytestmark = pytest.mark.anyio
+
+R = TypeVar("R", bound=Record)
 
 
 @pytest.mark.parametrize("number", [GOOD, DECLINED])
@@ -71,6 +75,56 @@ async def test_an_answer_is_remembered_for_24_hours_to_the_millisecond() -> None
     assert (fresh.replayed, fresh.value["id"] == first.value["id"]) == (False, False)
     assert (await world.charge(key="k")).body == fresh.body
     assert len(await world.captured()) == 2
+
+
+class Counting(MemoryStore):
+    """A store that counts how often it is asked for a key, and can be away."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = 0
+        self.away = False
+
+    async def get(self, kind: type[R], id: str) -> R | None:
+        if self.away:
+            raise Unavailable("away")
+        self.asked += kind is IdempotencyKey
+        return await super().get(kind, id)
+
+
+async def test_an_answer_that_was_given_again_of_late_is_remembered_and_the_store_not_asked() -> None:
+    store = Counting()
+    world = await World(store=store).open()
+    first = await world.charge(key="k")
+    again = await world.charge(key="k")
+    asked, store.away = store.asked, True
+    remembered = await world.charge(key="k")
+    assert (remembered.body, remembered.replayed, store.asked) == (first.body, True, asked)
+    assert again == remembered
+    with pytest.raises(IdempotencyKeyReused):
+        await world.charge(key="k", amount=5000)
+
+
+async def test_what_is_remembered_of_one_merchants_key_is_nothing_to_another() -> None:
+    world = await World().open()
+    for _ in range(2):
+        first = await world.charge(key="k")
+    merchant = await world.kpay.apply(name="Another")
+    await world.kpay.approve(merchant.id)
+    others = Scope(merchant.id, livemode=False)
+    theirs = await world.kpay.create_charge(others, request(), idempotency_key="k")
+    assert (theirs.replayed, theirs.value["id"] == first.value["id"]) == (False, False)
+
+
+async def test_what_is_remembered_ends_before_the_key_does_so_that_the_store_decides() -> None:
+    store = Counting()
+    world = await World(store=store).open()
+    for _ in range(2):
+        await world.charge(key="k")
+    asked = store.asked
+    world.advance(hours=23, minutes=59)
+    assert (await world.charge(key="k")).replayed
+    assert store.asked == asked + 1
 
 
 async def test_a_clock_that_steps_back_forgets_nothing() -> None:
