@@ -46,6 +46,8 @@ def live_through(world: World) -> None:
         world.do("maturing", world.healthy.mature())
         if world.swarm.age == PAID_OUT:
             world.do("settling", world.healthy.settle())
+        # What was disputed is told of late, and can be answered for some days yet.
+        world.do("collecting news", world.healthy.collect_news())
 
 
 def _charge(world: World, scope: Scope, behaviour: Behaviour) -> None:

@@ -120,7 +120,7 @@ class Watch:
             self._break(fees_are_by_the_terms.__name__, *fees_are_by_the_terms(record, terms))
         elif isinstance(record, Dispute):
             self._check_case(record)
-        if isinstance(record, Settlement) and _has_moved(before, record):
+        if isinstance(record, Book | Settlement) and _has_moved(before, record):
             unit.books.add(record.id)
         if isinstance(before, Lane) and isinstance(record, Lane) and unit.keeps_time:
             law = lanes_are_not_taken_from_the_living
@@ -153,8 +153,12 @@ class Watch:
 
     def _look_at_source(self, source: Source, unit: Unit) -> None:
         unit.sources[source.id] = source
-        if isinstance(source, Refund | Dispute) and (charge := self.index.get(Charge, source.charge)):
-            unit.sources[charge.id] = charge
+        if isinstance(source, Refund | Dispute):
+            charge = self.index.get(Charge, source.charge)
+            if charge is None:
+                self._break(audit.PART_OF_NOTHING, Difference("charge", source.charge, None))
+            else:
+                unit.sources[charge.id] = charge
         if isinstance(source, Charge | Refund) and source.idempotency_key is not None:
             unit.keys.add(source.idempotency_key)
 
@@ -221,8 +225,14 @@ class Watch:
             self._broken(Broken(law, difference))
 
 
-def _has_moved(before: Record | None, settlement: Settlement) -> bool:
-    """Tell whether a settlement does more than wait for another day, which leaves the books as they were."""
+def _has_moved(before: Record | None, record: Book | Settlement) -> bool:
+    """
+    Tell whether a book has something to be judged: it was changed, or its settlement has come.
+
+    A settlement that only waits for another day leaves the books as they were.
+    """
+    if isinstance(record, Book):
+        return before is not None
     if not isinstance(before, Settlement):
         return True
-    return (settlement.place, settlement.carried) != (before.place, before.carried)
+    return (record.place, record.carried) != (before.place, before.carried)

@@ -5,11 +5,14 @@ A law that finds none of them is a defect of the law; a bug that no law finds, a
 """
 
 import ast
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.docs.pages import PAGES
+from tests.docs.test_pages import section
 from tests.mutants import plant
 from tests.mutants.plant import ROOT, Mutant
 
@@ -40,6 +43,15 @@ def test_a_patch_that_does_not_fit_to_the_letter_is_refused() -> None:
     for text in ("one\nTwo\n", "one\ntwo\none\ntwo\n"):
         with pytest.raises(plant.Rotted):
             plant.patched(text, [hunk])
+
+
+def test_there_is_no_law_that_no_planted_bug_breaks() -> None:
+    _, _, of_the_audit = PAGES["docs/how-to/audit.md"].partition("\n## The laws\n")
+    told = of_the_audit + section("docs/explanation/simulation.md", "Laws")
+    firsts = re.findall(r"^\| (`[^|]+) \|", told, re.MULTILINE)
+    laws = {law for first in firsts for law in re.findall(r"`(\w+)`", first)}
+    assert len(laws) > 70
+    assert laws - {mutant.law for mutant in MUTANTS} == set()
 
 
 @pytest.mark.heavy
