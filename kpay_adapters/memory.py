@@ -1,6 +1,6 @@
 """A store in memory: for embedders' tests, property tests and simulation. It is as strict as the SQL stores."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import cache
 from typing import Any, TypeVar, cast
@@ -9,7 +9,7 @@ import msgspec
 
 from kpay_core.commit import Conflict, Record, Rejected, check_unit, is_guarded
 from kpay_core.domain.text import is_plain
-from kpay_core.query import Condition, Query, meets
+from kpay_core.query import OPERATORS, Condition, Query
 
 R = TypeVar("R", bound=Record)
 
@@ -63,12 +63,13 @@ class MemoryStore:
 
     async def find(self, query: Query[R]) -> Sequence[R]:
         """Return the records that answer `query`; it looks at every record of the kind."""
-        found: Iterable[Kept] = self._kept.get(query.kind, {}).values()
+        found = list(self._kept.get(query.kind, {}).values())
         for condition in query.where:
             if not found:
                 return []
             found = _meeting(found, condition)
-        found = sorted(found, key=_order_of(query.order), reverse=query.descending)
+        if len(found) > 1:
+            found.sort(key=_order_of(query.order), reverse=query.descending)
         return [_copy(kept) for kept in found[: query.limit]]
 
     async def commit(self, *records: Record, held: Sequence[Record] = ()) -> None:
@@ -95,7 +96,7 @@ class MemoryStore:
         return _version(kept.record) if kept else 0
 
 
-def _meeting(found: Iterable[Kept], condition: Condition) -> list[Kept]:
+def _meeting(found: list[Kept], condition: Condition) -> list[Kept]:
     """Return those that meet a condition."""
     field, name, wanted = condition
     # What no database keeps as text is neither equal, before nor after anything.
@@ -103,7 +104,10 @@ def _meeting(found: Iterable[Kept], condition: Condition) -> list[Kept]:
         return []
     if name == "=":
         return [kept for kept in found if getattr(kept.record, field) == wanted]
-    return [kept for kept in found if meets(kept.record, condition)]
+    holds = OPERATORS[name]
+    return [
+        kept for kept in found if (value := getattr(kept.record, field)) is not None and holds(value, wanted)
+    ]
 
 
 def _order_of(name: str) -> Callable[[Kept], Any]:

@@ -87,12 +87,12 @@ WEIGHTS = (0.01, 0.05, 0.3)
 
 # Every fault is in every other run. Kinds of steps are rarer or more frequent than usual, and some actions left out.
 HALF = 0.5
-
-# What has a past takes twice as long to come to rest.
-SOME = 0.25
 EXAGGERATED = (0.3, 1.0, 1.0, 3.0)
 LEFT_OUT = (0.001, 0.3, 1.0, 1.0, 3.0)
 FAVOURED = (0.1, 0.1, 0.1, 0.1, 3.0)
+
+# A run with a past takes twice as long as one without.
+HAS_PAST = 1 / 8
 
 # Some runs are short and some long; on the whole they are as long as usual.
 LENGTHS = (1 / 3, 2 / 3, 1.0, 2.0)
@@ -145,7 +145,7 @@ def draw_swarm(chance: random.Random, faults: Collection[Fault], usual: Usual) -
     steps = [
         each * chance.choice(EXAGGERATED) * (fault is None or fault in present) for each, fault in usual.kinds
     ]
-    has_past = chance.random() < SOME
+    has_past = chance.random() < HAS_PAST
     return Swarm(
         ends=ends,
         steps=Weights.of(steps),

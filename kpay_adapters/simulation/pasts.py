@@ -12,6 +12,7 @@ from kpay_adapters.simulation.world import World
 from kpay_adapters.testing import CHARGE
 from kpay_core import Scope
 from kpay_core.domain.charges import MATURES_AFTER, Charge
+from kpay_core.domain.disputes import Dispute
 
 # What a world may have been charged with: nothing, or one charge of a card that behaves as named.
 PASTS = (
@@ -27,10 +28,14 @@ NUMBERS: dict[Behaviour, str] = {Behaviour.ORDINARY: CHARGE["source"]["number"]}
     behaviour: number for number, behaviour in BEHAVING.items()
 }
 
-# What has become of the charges: nothing yet, they have matured, or payouts were made of them that nobody has sent.
-AGES = FRESH, MATURED, PAID_OUT = range(3)
+# Wins a dispute within a minute.
+EVIDENCE = {"evidence": {"uncategorized_text": "winning_evidence"}, "submit": True}
 
-# By any clock that is a little off.
+# What has become of the charges: nothing yet; they have matured; payouts were made of them that nobody has sent; or
+# their disputes were won.
+AGES = FRESH, MATURED, PAID_OUT, WON = range(4)
+
+# Long enough to mature by any clock that is a little off.
 LONG_AGO = MATURES_AFTER + timedelta(minutes=1)
 
 
@@ -48,6 +53,15 @@ def live_through(world: World) -> None:
             world.do("settling", world.healthy.settle())
         # What was disputed is told of late, and can be answered for some days yet.
         world.do("collecting news", world.healthy.collect_news())
+        if world.swarm.age == WON:
+            _win_disputes(world)
+
+
+def _win_disputes(world: World) -> None:
+    for dispute in list(world.index.all(Dispute)):
+        world.do("evidence", world.healthy.update_dispute(dispute.scope, dispute.id, EVIDENCE))
+    world.pass_time(timedelta(minutes=2) // timedelta(milliseconds=1))
+    world.do("collecting news", world.healthy.collect_news())
 
 
 def _charge(world: World, scope: Scope, behaviour: Behaviour) -> None:

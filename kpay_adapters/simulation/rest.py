@@ -26,9 +26,10 @@ from kpay_core.domain.processing import Outcome as Word
 from kpay_core.domain.refunds import Refund
 from kpay_core.domain.request_laws import BY_THE_CLOCK
 
-# Retries come within a day. A dispute is lost after a week, a verdict comes after ten days, and funds mature and are
-# paid out meanwhile; then payouts arrive. What is still on its way after many more days never ends.
-A_DAY, LONG, SOME_DAYS = timedelta(days=1), timedelta(days=11), timedelta(days=3)
+# Evidence has to be there within days, and is sent again within seconds. Retries come within a day. A dispute is lost
+# after a week, a verdict comes after ten days, and funds mature and are paid out meanwhile; then payouts arrive. What
+# is still on its way after many more days never ends.
+A_MINUTE, A_DAY, SOME_DAYS, LONG = (timedelta(minutes=1), *(timedelta(days=days) for days in (1, 3, 11)))
 PATIENT_ROUNDS, MAX_ROUNDS = 2, 12
 
 UNFINISHED = (Charge, Refund, Dispute, Payout)
@@ -48,12 +49,19 @@ def come_to_rest(world: World) -> None:
         world.do("all that is due", world.healthy.run_due(world))
         if not any(on_its_way(world)):
             return
-        retries = any(delivery.next_attempt_at for delivery in world.index.all(Delivery))
-        pause = A_DAY if retries else LONG if number < PATIENT_ROUNDS else SOME_DAYS
-        world.say(f"    {pause.days} days pass")
+        pause = _pause(world, number)
+        world.say(f"    {pause} pass")
         world.pass_time(pause // timedelta(milliseconds=1))
     for what in on_its_way(world):
         violate(Broken("everything_is_resolved", Difference(what, "done", "on its way")))
+
+
+def _pause(world: World, number: int) -> timedelta:
+    if not all(looks.is_settled(dispute) for dispute in world.index.all(Dispute)):
+        return A_MINUTE
+    if any(delivery.next_attempt_at for delivery in world.index.all(Delivery)):
+        return A_DAY
+    return LONG if number < PATIENT_ROUNDS else SOME_DAYS
 
 
 def let_go_on(world: World) -> None:

@@ -111,10 +111,12 @@ class Watch:
             if before is not None:
                 self._break("what_is_appended_is_new", Difference("id", "a new one", record.id))
             return
-        self._break(versions_follow_each_other.__name__, *versions_follow_each_other(before, record))
+        if found := versions_follow_each_other(before, record):
+            self._break(versions_follow_each_other.__name__, *found)
         if before is not None:
             for law in CHANGES:
-                self._break(law.__name__, *law(before, record))
+                if found := law(before, record):
+                    self._break(law.__name__, *found)
         elif isinstance(record, Charge):
             terms = self.index.terms_since(record, unit.began)
             self._break(fees_are_by_the_terms.__name__, *fees_are_by_the_terms(record, terms))
