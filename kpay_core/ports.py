@@ -12,13 +12,13 @@ from typing import Protocol, TypeVar
 import msgspec
 
 from kpay_core.commit import Record
-from kpay_core.domain.answered import Answered
 from kpay_core.domain.banking import BankVerdict
 from kpay_core.domain.cards import Card
 from kpay_core.domain.news import Mail, Testimony
 from kpay_core.domain.posts import Post, Reply
 from kpay_core.domain.processing import Verdict
 from kpay_core.query import Query
+from kpay_core.remembered import Remembered
 
 R = TypeVar("R", bound=Record)
 
@@ -241,4 +241,8 @@ class Ports(msgspec.Struct, kw_only=True):
     wake: Wake = wake_nobody
     local_webhooks: bool = False
     # What this process remembers of keys, so that it asks its store less.
-    answered: Answered = msgspec.field(default_factory=Answered)
+    remembered: Remembered = msgspec.field(default_factory=Remembered)
+
+    def __post_init__(self) -> None:
+        # Of this store alone, also where `replace` has given a copy another one.
+        self.remembered = Remembered()

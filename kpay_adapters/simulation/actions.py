@@ -38,7 +38,7 @@ def charge(world: World, kpay: Kpay, process: int) -> None:
 
 
 def refund(world: World, kpay: Kpay, process: int) -> None:
-    """Ask for a refund of a charge that the merchant was told of, or of another's."""
+    """Ask for a refund of a charge, of one's own or another's, whether its merchant was told of it or not."""
     draws = world.draws
     made = list(world.index.all(Charge))
     if not made:
@@ -93,9 +93,8 @@ def _send(world: World, kpay: Kpay, process: int, request: Request, *, changed: 
         if changed:
             _check_refused(world, request, result)
         elif isinstance(result, Answer) and hears:
-            now = world.clocks[process].moment
             in_time = world.keeps_time and world.latest < request.asked_at + LIFE
-            world.merchants.hear(request, result, now=now, in_time=in_time)
+            world.merchants.hear(request, result, in_time=in_time)
         elif isinstance(result, Exception):
             world.merchants.fail(request, result)
 

@@ -33,8 +33,7 @@ class Request(msgspec.Struct):
     A charge or a refund that somebody wants, for as long as he goes on asking for it.
 
     `number` is in its description or its notes, so that whatever comes of it can be told from all else. `answer` is
-    the last final one that was heard, and `heard_at` when; `was_first` says that one of them was no replay, and
-    `accepted` that an outcome was promised.
+    the last final one that was heard; `was_first` says that one of them was no replay.
     """
 
     number: int
@@ -44,9 +43,7 @@ class Request(msgspec.Struct):
     body: dict[str, Any]
     asked_at: datetime
     answer: Answer | None = None
-    heard_at: datetime | None = None
     was_first: bool = False
-    accepted: bool = False
     failed: bool = False
     unheard: bool = False
 
@@ -94,10 +91,9 @@ class Merchants:
             self.by_key[request.scope, request.key] = request
         return request
 
-    def hear(self, request: Request, answer: Answer, *, now: datetime, in_time: bool) -> None:
+    def hear(self, request: Request, answer: Answer, *, in_time: bool) -> None:
         """Take an answer; `in_time` says that no clock has shown a time at which the key may be forgotten."""
         if answer.outcome is Outcome.ACCEPTED:
-            request.accepted = True
             return
         before = request.answer
         if before is not None and answer.body != before.body and in_time:
@@ -105,7 +101,7 @@ class Merchants:
         if before is not None and not answer.replayed and request.was_first and in_time:
             self.broken(_otherwise("replays_say_so", request, "replayed", "anew"))
         request.was_first = request.was_first or not answer.replayed
-        request.answer, request.heard_at = answer, now
+        request.answer = answer
 
     def fail(self, request: Request, error: BaseException) -> None:
         """Take an error. One that is safe to repeat has done nothing, as far as its sender can tell."""

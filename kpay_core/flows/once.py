@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 
+from kpay_core.commit import Record
 from kpay_core.domain import idempotency
 from kpay_core.domain.errors import IdempotencyKeyInUse
 from kpay_core.domain.idempotency import Answer, IdempotencyKey, State, Ticket
@@ -57,14 +58,14 @@ async def enter(ports: Ports, ticket: Ticket | None, resume: Resume) -> Entry:
     deadline = ports.clock.now() + idempotency.WAIT
     pause_seconds = FIRST_PAUSE_SECONDS
     while True:
-        remembered = ports.answered.find(ticket.id, now=ports.clock.now())
-        held = remembered or await ports.store.get(IdempotencyKey, ticket.id)
+        held = ports.remembered.find(ticket.id, now=ports.clock.now())
+        if held is None:
+            held = await ports.store.get(IdempotencyKey, ticket.id)
         now = ports.clock.now()
         if held is None or idempotency.is_open(held, ticket, now=now):
             return Entry(ticket, held, None)
         if held.state is State.ANSWERED:
-            if remembered is None:
-                ports.answered.keep(held)
+            remember(ports, held)
             return Entry(ticket, held, idempotency.again(idempotency.kept(held)))
         # The subject is not looked at while its first attempt may be a moment from its answer.
         if held.state is State.ACCEPTED or now >= held.first_used_at + LOOK_AGAIN[0]:
@@ -75,6 +76,13 @@ async def enter(ports: Ports, ticket: Ticket | None, resume: Resume) -> Entry:
             raise IdempotencyKeyInUse
         await ports.clock.sleep(pause_seconds)
         pause_seconds = min(pause_seconds * 2, LONGEST_PAUSE_SECONDS)
+
+
+def remember(ports: Ports, *committed: Record) -> None:
+    """Keep in mind the keys among some records that have their answer."""
+    for record in committed:
+        if isinstance(record, IdempotencyKey) and record.state is State.ANSWERED:
+            ports.remembered.keep(record)
 
 
 async def key_of(ports: Ports, id: str | None, *, subject: str) -> IdempotencyKey | None:

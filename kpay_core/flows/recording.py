@@ -9,6 +9,7 @@ from kpay_core.domain.ledger import Book, Entry, Transfer
 from kpay_core.domain.scope import Scope
 from kpay_core.flows.booking import book_of, make_transfers, turn_if_full
 from kpay_core.flows.durably import Turns, commit
+from kpay_core.flows.once import remember
 from kpay_core.flows.telling import make_events, wake
 from kpay_core.ports import Ports
 
@@ -46,5 +47,6 @@ async def record(
                 raise
             await turns.wait()
             book = None
+    remember(ports, *records)
     wake(ports, deliveries)
     await turn_if_full(ports, transfers)

@@ -3,6 +3,7 @@
 from typing import Any, TypeVar
 
 import pytest
+from msgspec.structs import replace
 
 from kpay_adapters.memory import MemoryStore
 from kpay_adapters.testing import step_aside
@@ -92,23 +93,23 @@ class Counting(MemoryStore):
         return await super().get(kind, id)
 
 
-async def test_an_answer_that_was_given_again_of_late_is_remembered_and_the_store_not_asked() -> None:
+async def test_an_answer_is_remembered_and_the_store_not_asked_for_it() -> None:
     store = Counting()
     world = await World(store=store).open()
-    first = await world.charge(key="k")
+    charge = await world.charge(key="k")
+    refund = await world.refund(str(charge.value["id"]), key="r")
+    store.away = True
     again = await world.charge(key="k")
-    asked, store.away = store.asked, True
-    remembered = await world.charge(key="k")
-    assert (remembered.body, remembered.replayed, store.asked) == (first.body, True, asked)
-    assert again == remembered
+    assert (again.body, again.replayed) == (charge.body, True)
+    again = await world.refund(str(charge.value["id"]), key="r")
+    assert (again.body, again.replayed) == (refund.body, True)
     with pytest.raises(IdempotencyKeyReused):
         await world.charge(key="k", amount=5000)
 
 
 async def test_what_is_remembered_of_one_merchants_key_is_nothing_to_another() -> None:
     world = await World().open()
-    for _ in range(2):
-        first = await world.charge(key="k")
+    first = await world.charge(key="k")
     merchant = await world.kpay.apply(name="Another")
     await world.kpay.approve(merchant.id)
     others = Scope(merchant.id, livemode=False)
@@ -119,11 +120,34 @@ async def test_what_is_remembered_of_one_merchants_key_is_nothing_to_another() -
 async def test_what_is_remembered_ends_before_the_key_does_so_that_the_store_decides() -> None:
     store = Counting()
     world = await World(store=store).open()
-    for _ in range(2):
-        await world.charge(key="k")
+    await world.charge(key="k")
     asked = store.asked
-    world.advance(hours=23, minutes=59)
+    world.advance(hours=23, minutes=59, milliseconds=-1)
     assert (await world.charge(key="k")).replayed
+    assert store.asked == asked
+    world.advance(milliseconds=1)
+    assert (await world.charge(key="k")).replayed
+    assert store.asked == asked + 1
+
+
+async def test_a_copy_with_another_store_remembers_nothing_of_the_first() -> None:
+    world = await World().open()
+    await world.charge(key="k")
+    other = await World().open()
+    copied = replace(world.kpay, store=other.store)
+    answer = await copied.create_charge(other.scope, request(amount=5000), idempotency_key="k")
+    assert not answer.replayed
+
+
+async def test_what_another_process_has_answered_is_read_once_and_remembered() -> None:
+    store = Counting()
+    here = await World(store=store).open()
+    first = await here.charge(key="k")
+    there = World(store=store)
+    there.scope, asked = here.scope, store.asked
+    for _ in range(2):
+        again = await there.charge(key="k")
+        assert (again.body, again.replayed) == (first.body, True)
     assert store.asked == asked + 1
 
 

@@ -6,8 +6,8 @@ import pytest
 
 from kpay_adapters.testing import START
 from kpay_core.commit import bump
-from kpay_core.domain.answered import MARGIN, Answered
 from kpay_core.domain.idempotency import LIFE, IdempotencyKey, Outcome, State
+from kpay_core.remembered import MARGIN, Remembered
 
 LONG = "x" * 90
 
@@ -26,39 +26,39 @@ def key(id: str, answer: str = LONG) -> IdempotencyKey:
 
 
 def test_a_key_is_found_until_a_minute_before_it_may_be_used_anew() -> None:
-    answered = Answered()
-    answered.keep(key("a"))
+    remembered = Remembered()
+    remembered.keep(key("a"))
     ends_at = START + LIFE - MARGIN
-    assert answered.find("a", now=ends_at - timedelta(microseconds=1)) == key("a")
-    assert answered.find("b", now=START) is None
-    assert answered.find("a", now=ends_at) is None
+    assert remembered.find("a", now=ends_at - timedelta(microseconds=1)) == key("a")
+    assert remembered.find("b", now=START) is None
+    assert remembered.find("a", now=ends_at) is None
     # Also where the clock is turned back: it is gone.
-    assert answered.find("a", now=START) is None
+    assert remembered.find("a", now=START) is None
 
 
 def test_the_one_that_was_asked_for_longest_ago_makes_room() -> None:
-    answered = Answered(limit=300)
+    remembered = Remembered(limit=300)
     for id in "abc":
-        answered.keep(key(id))
-    answered.find("a", now=START)
-    answered.keep(key("d"))
-    assert [id for id in "abcd" if answered.find(id, now=START)] == ["a", "c", "d"]
+        remembered.keep(key(id))
+    remembered.find("a", now=START)
+    remembered.keep(key("d"))
+    assert [id for id in "abcd" if remembered.find(id, now=START)] == ["a", "c", "d"]
 
 
 def test_a_key_that_is_kept_again_takes_its_room_once() -> None:
-    answered = Answered(limit=300)
-    answered.keep(key("a"))
+    remembered = Remembered(limit=300)
+    remembered.keep(key("a"))
     for _ in range(10):
-        answered.keep(bump(key("b"), answer=LONG))
-    assert answered.find("a", now=START) is not None
+        remembered.keep(bump(key("b"), answer=LONG))
+    assert remembered.find("a", now=START) is not None
 
 
 def test_what_is_larger_than_all_the_room_is_not_kept() -> None:
-    answered = Answered(limit=50)
-    answered.keep(key("a"))
-    assert answered.find("a", now=START) is None
+    remembered = Remembered(limit=50)
+    remembered.keep(key("a"))
+    assert remembered.find("a", now=START) is None
 
 
 def test_a_key_without_its_answer_is_none_to_remember() -> None:
     with pytest.raises(AssertionError, match="final"):
-        Answered().keep(bump(key("a"), state=State.WORKING))
+        Remembered().keep(bump(key("a"), state=State.WORKING))

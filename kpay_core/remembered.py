@@ -1,4 +1,4 @@
-"""Keys that were found answered of late, so that a retry need not ask the store again."""
+"""Keys that were answered of late, so that a retry need not ask the store."""
 
 from collections import OrderedDict
 from datetime import datetime, timedelta
@@ -12,12 +12,13 @@ LIMIT = 4 * 1024 * 1024
 MARGIN = timedelta(minutes=1)
 
 
-class Answered:
+class Remembered:
     """
     A bounded memory of answered keys; the one that was asked for longest ago goes first.
 
-    The answer of a key is final for as long as the key lives, so what is remembered is what the store would say.
-    Nothing rests on it: a process that has just started remembers nothing, and reads.
+    The answer of a key is final for as long as the key lives, so what is remembered is what the store would say. A
+    process that has just started remembers nothing, and reads. Only clocks that are turned forward by a day and back
+    again can make a difference: a key that another process used anew meanwhile is then answered here as it was before.
     """
 
     def __init__(self, *, limit: int = LIMIT) -> None:
@@ -39,6 +40,8 @@ class Answered:
     def keep(self, key: IdempotencyKey) -> None:
         """Remember an answered key."""
         assert key.state is State.ANSWERED, "only a final answer is remembered"
+        if self._keys.get(key.id) is key:
+            return
         self._forget(key.id)
         self._keys[key.id] = key
         self._size += _size(key)
