@@ -34,6 +34,12 @@ class Entry:
             return None
         return idempotency.claim(self.held, self.ticket, subject=subject, now=now)
 
+    async def is_overtaken(self, ports: Ports) -> bool:
+        """Tell whether another attempt of the same request has come in since."""
+        if self.ticket is None:
+            return False
+        return await ports.store.get(IdempotencyKey, self.ticket.id) != self.held
+
 
 def ticket(ports: Ports, scope: Scope, endpoint: str, body: object, key: str | None) -> Ticket | None:
     """Recognise a request by its key, its endpoint and a keyed fingerprint of its body."""

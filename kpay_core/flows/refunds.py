@@ -6,7 +6,7 @@ from kpay_core.commit import CommitFailed, Conflict
 from kpay_core.domain import happenings, idempotency, looks, postings, refunds
 from kpay_core.domain.answers import answer_refund, with_key
 from kpay_core.domain.charges import Charge
-from kpay_core.domain.errors import Contention, Undone
+from kpay_core.domain.errors import Contention, Invalid, Undone
 from kpay_core.domain.events import Origin
 from kpay_core.domain.idempotency import Answer
 from kpay_core.domain.names import prefixed
@@ -48,13 +48,19 @@ async def create_refund(
         new = refunds.read_new_refund(body)
         charge = await own(ports, scope, Charge, new.charge)
         now = ports.clock.now()
-        refund, moved = refunds.open_refund(
-            new,
-            charge,
-            id=prefixed("re", ports.ids.uuid7(now)),
-            idempotency_key=ticket.id if ticket else None,
-            now=now,
-        )
+        try:
+            refund, moved = refunds.open_refund(
+                new,
+                charge,
+                id=prefixed("re", ports.ids.uuid7(now)),
+                idempotency_key=ticket.id if ticket else None,
+                now=now,
+            )
+        except Invalid:
+            # What is missing may be what this very request has taken, by another attempt that came in between.
+            if await entry.is_overtaken(ports):
+                continue
+            raise
         processor_of(ports, scope)
         key = entry.claim(subject=refund.id, now=now)
         try:

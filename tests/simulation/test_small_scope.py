@@ -181,3 +181,30 @@ def test_of_two_refunds_of_60_on_100_with_a_resolver_a_crash_and_a_late_answer_o
 ) -> None:
     limits = Limits(crashes=1, late=1, pauses=by)
     go_through(two_refunds(*keys), check_one_refund_stands, limits, figures)
+
+
+def a_refund_asked_for_twice(scene: Scene) -> None:
+    """A refund of 60 cents of 100, sent twice under one key: there is not enough for two, nor are two wanted."""
+    made = scene.world.do("a charge", scene.world.healthy.create_charge(scene.scope, BODY))
+    request = a_request(scene, Refund, "k", {"charge": made.value["id"], "amount": 60})
+    ask(scene, "one", request)
+    ask(scene, "other", request)
+    scene.begin("resolver", resolve)
+
+
+def check_neither_is_refused_for_the_other(scene: Scene) -> None:
+    """Nobody is told that too little is left, which nobody but the request itself has taken; and all hear the same."""
+    told = [scene.results.get(name) for name in ("one", "other")]
+    assert [each for each in told if isinstance(each, Invalid)] == []
+    assert len({each.body for each in told if isinstance(each, Answer)}) <= 1
+    assert len(standing(scene, Outcome.REFUNDED)) <= 1
+    if scene.crashes == 0:
+        assert [each for each in told if isinstance(each, Answer)]
+
+
+@pytest.mark.parametrize("by", [pauses(), pauses(LEASE_IS_OVER, long=True)])
+def test_a_refund_that_is_asked_for_twice_with_one_key_is_never_refused_for_what_it_took_itself(
+    by: Sequence[int], figures: Figures
+) -> None:
+    limits = Limits(crashes=1, late=len(by), pauses=by)
+    go_through(a_refund_asked_for_twice, check_neither_is_refused_for_the_other, limits, figures)
