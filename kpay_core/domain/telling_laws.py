@@ -6,7 +6,7 @@ its first look to how it looks now, and one that is missing, or one too many, le
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
@@ -34,8 +34,9 @@ from kpay_core.domain.payouts import Payout
 from kpay_core.domain.posts import MAX_IN_FLIGHT
 from kpay_core.domain.refunds import Refund
 
-# The first attempt, and one after each of the delays; the last of them comes twice within 72 hours.
-MAX_ATTEMPTS = len(deliveries.DELAYS) + 2
+# The first attempt, one after each of the delays, and the last delay again while the 72 hours last.
+_REST = deliveries.LIFE - sum(deliveries.DELAYS, timedelta())
+MAX_ATTEMPTS = 1 + len(deliveries.DELAYS) + _REST // deliveries.DELAYS[-1]
 
 
 # The first digit of every status that is a success.
