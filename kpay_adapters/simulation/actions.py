@@ -8,6 +8,7 @@ from kpay_adapters.simulation.faults import Fault
 from kpay_adapters.simulation.hooks import change, deliver, register, resend
 from kpay_adapters.simulation.merchants import Request
 from kpay_adapters.simulation.reads import read
+from kpay_adapters.simulation.watch import TOLERANCE
 from kpay_adapters.simulation.world import World
 from kpay_adapters.testing import CHARGE
 from kpay_core import Kpay, Scope
@@ -93,8 +94,7 @@ def _send(world: World, kpay: Kpay, process: int, request: Request, *, changed: 
         if changed:
             _check_refused(world, request, result)
         elif isinstance(result, Answer) and hears:
-            in_time = world.keeps_time and world.latest < request.asked_at + LIFE
-            world.merchants.hear(request, result, in_time=in_time)
+            world.merchants.hear(request, result, in_time=_is_in_time(world, request))
         elif isinstance(result, Exception):
             world.merchants.fail(request, result)
 
@@ -103,6 +103,11 @@ def _send(world: World, kpay: Kpay, process: int, request: Request, *, changed: 
         name += f", {_shown(request)}{', with another body' if changed else ''}"
     work = create(request.scope, body, idempotency_key=request.key)
     world.begin(name, process, work, heard)
+
+
+def _is_in_time(world: World, request: Request) -> bool:
+    """Tell whether no clock of ours has shown a time at which the key of a request may be used anew."""
+    return world.keeps_time and world.latest < request.asked_at + LIFE - TOLERANCE
 
 
 def _shown(request: Request) -> str:
@@ -117,7 +122,7 @@ def _check_refused(world: World, request: Request, result: Any) -> None:
     """Check that a key which has an answer takes no other body; where it never took effect it may."""
     if not isinstance(result, Answer):
         return
-    if request.answer is not None and world.keeps_time and world.latest < request.asked_at + LIFE:
+    if request.answer is not None and _is_in_time(world, request):
         world.merchants.broken(
             Broken("another_body_is_refused", Difference(request.name, "refused", "answered"))
         )

@@ -13,6 +13,7 @@ from kpay_adapters.memory import MemoryStore
 from kpay_adapters.testing import START
 from kpay_core.commit import Record
 from kpay_core.query import Query
+from kpay_core.remembered import Remembered
 from tests.http.world import FRAUDULENT, World
 
 R = TypeVar("R", bound=Record)
@@ -204,6 +205,7 @@ class Target:
     def forget(self) -> None:
         for forget in self._forget:
             forget()
+            self.world.kpay.remembered = Remembered()
         self.world.clock.advance(self._now - self.world.clock.now())
 
     async def fire(self, attack: Attack) -> Heard:

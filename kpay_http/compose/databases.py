@@ -1,0 +1,77 @@
+"""The database and its secret: reached, brought up to date, and what keeps us from it in one line."""
+
+import sqlite3
+from collections.abc import Generator
+from contextlib import contextmanager
+
+import asyncpg  # pyright: ignore[reportMissingTypeStubs]
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from kpay_adapters import keyring
+from kpay_adapters.keyring import SecretKeyring
+from kpay_adapters.sql.pending import Ahead, pending
+from kpay_http.compose.journals import JOURNAL_METADATA, journal_url
+from kpay_http.settings import BadSetting, Settings, shown_url
+
+# What keeps us from a database, in the words of Alembic's engines and of the drivers.
+UNREACHABLE = (SQLAlchemyError, sqlite3.Error, asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
+
+
+class Unreachable(Exception):
+    """The database is not there, or does not let us in."""
+
+
+class NotMigrated(Exception):
+    """The database has yet to be brought up to date, or is further than we are."""
+
+
+def secret_of(settings: Settings, *, make: bool) -> bytes:
+    """Return the secret key; `make` keeps one beside the database file where none is set."""
+    if settings.secret_key is not None:
+        try:
+            return keyring.read_secret(settings.secret_key)
+        except keyring.BadSecret:
+            raise BadSetting("KPAY_SECRET_KEY", "32 bytes in base64") from None
+    if make and settings.database_file is not None:
+        file = settings.database_file.with_suffix(".secret")
+        try:
+            return keyring.secret_beside(file)
+        except (OSError, keyring.BadSecret) as error:
+            raise Unreachable(f"The secret key in {file} cannot be used: {error}") from error
+    raise BadSetting("KPAY_SECRET_KEY", "32 bytes in base64, and must be set")
+
+
+def keyring_of(settings: Settings, secret: bytes) -> SecretKeyring:
+    """Make the keyring of a secret and the sealing keys that are set."""
+    return SecretKeyring(secret, sealing_keys=[keyring.read_secret(key) for key in settings.sealing_keys])
+
+
+@contextmanager
+def reaching(settings: Settings) -> Generator[None]:
+    """Turn what keeps us from a database into one line."""
+    try:
+        yield
+    except UNREACHABLE as error:
+        cause = error.orig if isinstance(error, DBAPIError) and error.orig else error
+        raise Unreachable(f"{shown_url(settings.database_url)} cannot be used: {cause}") from error
+
+
+async def migrate_all(settings: Settings) -> None:
+    """Make or bring up to date all that is stored."""
+    from kpay_adapters.sql import migrate
+
+    with reaching(settings):
+        await migrate.migrate(settings.database_url)
+        if settings.sandbox_url is None:
+            await migrate.create_all(journal_url(settings), JOURNAL_METADATA)
+
+
+async def check_migrated(settings: Settings) -> None:
+    """Raise `NotMigrated` when the database is behind or ahead, so that nothing is served on another schema."""
+    try:
+        with reaching(settings):
+            behind = await pending(settings.database_url)
+    except Ahead as ahead:
+        raise NotMigrated(f"The database is of a newer version: {ahead}.") from ahead
+    if behind:
+        raise NotMigrated("The database is not up to date: run `kpay migrate`.")
