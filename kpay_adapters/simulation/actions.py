@@ -14,7 +14,8 @@ from kpay_adapters.testing import CHARGE
 from kpay_core import Kpay, Scope
 from kpay_core.domain.charges import Charge
 from kpay_core.domain.disputes import Dispute
-from kpay_core.domain.idempotency import LIFE, Answer
+from kpay_core.domain.errors import Invalid
+from kpay_core.domain.idempotency import LIFE, Answer, IdempotencyKey, State, key_id
 from kpay_core.domain.laws import Broken, Difference
 from kpay_core.domain.refunds import Refund
 
@@ -96,6 +97,7 @@ def _send(world: World, kpay: Kpay, process: int, request: Request, *, changed: 
         elif isinstance(result, Answer) and hears:
             world.merchants.hear(request, result, in_time=_is_in_time(world, request))
         elif isinstance(result, Exception):
+            _check_refusal(world, request, result)
             world.merchants.fail(request, result)
 
     name = f"{request.name}: {request.kind.__name__.lower()}, key {request.key}"
@@ -103,6 +105,18 @@ def _send(world: World, kpay: Kpay, process: int, request: Request, *, changed: 
         name += f", {_shown(request)}{', with another body' if changed else ''}"
     work = create(request.scope, body, idempotency_key=request.key)
     world.begin(name, process, work, heard)
+
+
+def _check_refusal(world: World, request: Request, error: Exception) -> None:
+    """Check that who is refused is not refused for what he has taken himself: then he is to hear his answer."""
+    if not isinstance(error, Invalid) or request.key is None or not _is_in_time(world, request):
+        return
+    held = world.index.get(IdempotencyKey, key_id(request.scope, request.key))
+    made = world.index.get(request.kind, held.subject) if held and held.state is not State.FREE else None
+    if isinstance(made, Refund) and made.notes == request.name:
+        world.merchants.broken(
+            Broken("nobody_is_refused_for_his_own", Difference(request.name, made.id, str(error)))
+        )
 
 
 def _is_in_time(world: World, request: Request) -> bool:
