@@ -56,7 +56,7 @@ async def create_charge(
         if entry.answer:
             return entry.answer
         processor = processor_of(ports, scope)
-        now = ports.clock.now()
+        now = entry.now
         new = charges.read_new_charge(body, now=now)
         book = await book_of(ports, scope)
         charge = charges.open_charge(
@@ -68,7 +68,7 @@ async def create_charge(
             idempotency_key=ticket.id if ticket else None,
             now=now,
         )
-        key = entry.claim(subject=charge.id, now=now)
+        key = entry.claim(subject=charge.id)
         try:
             await commit(ports, charge, *([key] if key else []))
         except Conflict:

@@ -21,18 +21,26 @@ Resume = Callable[[Ports, str], Awaitable[Answer | None]]
 
 
 class Entry:
-    """A request's way through the gate: the answer to replay, or the claim to write down with the work."""
+    """
+    A request's way through the gate: the answer to replay, or the claim to write down with the work.
 
-    def __init__(self, ticket: Ticket | None, held: IdempotencyKey | None, answer: Answer | None) -> None:
+    `now` is the moment at which it was let in. What it makes is of that moment, so that a key which was open then is
+    not taken before it was, whatever the clock shows by the time of the claim.
+    """
+
+    def __init__(
+        self, ticket: Ticket | None, held: IdempotencyKey | None, answer: Answer | None, now: datetime
+    ) -> None:
         self.ticket = ticket
         self.held = held
         self.answer = answer
+        self.now = now
 
-    def claim(self, *, subject: str, now: datetime) -> IdempotencyKey | None:
+    def claim(self, *, subject: str) -> IdempotencyKey | None:
         """Return the record that claims the key for `subject`; None for a request without a key."""
         if self.ticket is None:
             return None
-        return idempotency.claim(self.held, self.ticket, subject=subject, now=now)
+        return idempotency.claim(self.held, self.ticket, subject=subject, now=self.now)
 
     async def is_overtaken(self, ports: Ports) -> bool:
         """Tell whether another attempt of the same request has come in since."""
@@ -60,7 +68,7 @@ async def enter(ports: Ports, ticket: Ticket | None, resume: Resume) -> Entry:
     Raises `IdempotencyKeyReused`, and `IdempotencyKeyInUse` after ten seconds of waiting.
     """
     if ticket is None:
-        return Entry(None, None, None)
+        return Entry(None, None, None, ports.clock.now())
     deadline = ports.clock.now() + idempotency.WAIT
     pause_seconds = FIRST_PAUSE_SECONDS
     while True:
@@ -69,15 +77,15 @@ async def enter(ports: Ports, ticket: Ticket | None, resume: Resume) -> Entry:
             held = await ports.store.get(IdempotencyKey, ticket.id)
         now = ports.clock.now()
         if held is None or idempotency.is_open(held, ticket, now=now):
-            return Entry(ticket, held, None)
+            return Entry(ticket, held, None, now)
         if held.state is State.ANSWERED:
             remember(ports, held)
-            return Entry(ticket, held, idempotency.again(idempotency.kept(held)))
+            return Entry(ticket, held, idempotency.again(idempotency.kept(held)), now)
         # The subject is not looked at while its first attempt may be a moment from its answer.
         if held.state is State.ACCEPTED or now >= held.first_used_at + LOOK_AGAIN[0]:
             answer = await resume(ports, held.subject)
             if answer is not None:
-                return Entry(ticket, held, answer)
+                return Entry(ticket, held, answer, now)
         if now >= deadline:
             raise IdempotencyKeyInUse
         await ports.clock.sleep(pause_seconds)

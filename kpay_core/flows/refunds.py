@@ -47,7 +47,7 @@ async def create_refund(
             return entry.answer
         new = refunds.read_new_refund(body)
         charge = await own(ports, scope, Charge, new.charge)
-        now = ports.clock.now()
+        now = entry.now
         try:
             refund, moved = refunds.open_refund(
                 new,
@@ -62,7 +62,7 @@ async def create_refund(
                 continue
             raise
         processor_of(ports, scope)
-        key = entry.claim(subject=refund.id, now=now)
+        key = entry.claim(subject=refund.id)
         try:
             await record(
                 ports,
