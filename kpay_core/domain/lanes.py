@@ -66,6 +66,11 @@ def is_held(lane: Lane, *, now: datetime) -> bool:
     return lane.holder is not None and not is_due(lane, now=now)
 
 
+def may_hold(lane: Lane, *, holder: str, now: datetime) -> bool:
+    """Tell whether a worker may hold it: it is his already, or nobody's."""
+    return lane.holder == holder or not is_held(lane, now=now)
+
+
 def lost(lane: Lane) -> Mapping[str, int]:
     """Tell how often each of the deliveries that were on their way when a lease lapsed has been lost by now."""
     return {claim.delivery: claim.lost + 1 for claim in lane.sending}
@@ -73,7 +78,7 @@ def lost(lane: Lane) -> Mapping[str, int]:
 
 def hold(lane: Lane, sending: Sequence[Claim], *, holder: str, now: datetime) -> Lane:
     """Write down what is on its way, and hold the lane for a lease from now on."""
-    assert lane.holder == holder or not is_held(lane, now=now), "a lane is held by one"
+    assert may_hold(lane, holder=holder, now=now), "a lane is held by one"
     assert len(sending) <= MAX_IN_FLIGHT, "one endpoint gets so many at a time"
     return bump(lane, holder=holder, due_at=now + LEASE, sending=tuple(sending))
 

@@ -149,6 +149,9 @@ class Shift:
             plan, again = await self._plan()
             posts = self._posts(plan.starting)
             now = self.ports.clock.now()
+            # Whose lease had lapsed holds it still, by a clock that was turned back meanwhile.
+            if not lanes.may_hold(self.lane, holder=self.holder, now=now):
+                return False
             claims = [claim for id, (_, claim) in self.under_way.items() if id not in plan.ended]
             claims += [shifts.claim(delivery, lost=self.lost, now=now) for delivery in plan.starting]
             lane = self._next_lane(claims, hold=again, now=now)
