@@ -36,7 +36,7 @@ def begin(store: Store) -> Beginning:
     watch = Watch(violate)
 
     def note(records: Sequence[Record], held: Sequence[Record]) -> None:
-        watch.note(Unit(written=records, held=held, now=START, began=0, step=0))
+        watch.note(Unit(written=records, held=held, now=START, latest=START, began=0, step=0))
 
     keyring = SecretKeyring(bytes(32))
     kpay = Kpay(

@@ -45,6 +45,7 @@ TOLERANCE = timedelta(seconds=5)
 class Unit(msgspec.Struct, frozen=True, kw_only=True):
     """
     What was committed at once, by whose clock, at which step, and at which step its writer had begun its work.
+    `latest` is the latest time that a clock of ours has ever shown.
 
     `keeps_time` says that no clock has been wrong by more than the tolerance. `sources`, `keys` and `books` are what
     was touched, by name.
@@ -53,6 +54,7 @@ class Unit(msgspec.Struct, frozen=True, kw_only=True):
     written: Sequence[Record]
     held: Sequence[Record] = ()
     now: datetime
+    latest: datetime
     step: int
     began: int
     keeps_time: bool = True
@@ -205,7 +207,7 @@ class Watch:
                 )
 
     def _look_at_delivery(self, delivery: Delivery, unit: Unit) -> None:
-        self._report(judge_delivery(self.index.delivery_case(delivery, now=unit.now)))
+        self._report(judge_delivery(self.index.delivery_case(delivery, now=unit.latest)))
 
     def _look_at_lane(self, lane: Lane, _: Unit) -> None:
         self._break(lanes_are_held_by_one.__name__, *lanes_are_held_by_one(lane))

@@ -144,6 +144,7 @@ class World:
                 written=records,
                 held=held,
                 now=self.clocks[task.process].moment,
+                latest=self.latest,
                 step=self.step,
                 began=task.began,
                 keeps_time=self.keeps_time,
