@@ -7,6 +7,7 @@ from kpay_adapters.sandbox import Announcement, Case, Entry, Payment, bank
 from kpay_adapters.sandbox.journal import ripe, verdict_on
 from kpay_adapters.simulation.faults import Outcome
 from kpay_adapters.simulation.violations import violate
+from kpay_adapters.simulation.watch import BY_THE_CLOCK
 from kpay_adapters.simulation.world import MAX_CALLS, World
 from kpay_core.domain import laws, looks
 from kpay_core.domain.audit import UNFINISHED as UNEXPLAINED
@@ -24,7 +25,6 @@ from kpay_core.domain.notices import Notice
 from kpay_core.domain.payouts import Payout
 from kpay_core.domain.processing import Outcome as Word
 from kpay_core.domain.refunds import Refund
-from kpay_core.domain.request_laws import BY_THE_CLOCK
 
 # Evidence has to be there within days, and is sent again within seconds. Retries come within a day. A dispute is lost
 # after a week, a verdict comes after ten days, and funds mature and are paid out meanwhile; then payouts arrive. What

@@ -13,7 +13,7 @@ import msgspec
 
 from kpay_adapters.simulation.index import Index
 from kpay_core.commit import Record, is_guarded
-from kpay_core.domain import audit, charges, laws, notices
+from kpay_core.domain import audit, charges, laws, notices, request_laws, telling_laws
 from kpay_core.domain.book_laws import judge_book
 from kpay_core.domain.change_laws import (
     CHANGES,
@@ -34,12 +34,15 @@ from kpay_core.domain.news import NewsKind
 from kpay_core.domain.notices import Notice
 from kpay_core.domain.payouts import Payout, Settlement
 from kpay_core.domain.refunds import Refund
-from kpay_core.domain.request_laws import BY_THE_CLOCK, judge_key
+from kpay_core.domain.request_laws import judge_key
 from kpay_core.domain.scope import Scope
 from kpay_core.domain.telling_laws import judge_delivery, judge_telling, lanes_are_held_by_one
 
 # As far as the clocks of two of our processes may be apart, where none of them is wrong.
 TOLERANCE = timedelta(seconds=5)
+
+# What clocks that are turned can break by themselves.
+BY_THE_CLOCK = request_laws.BY_THE_CLOCK | telling_laws.BY_THE_CLOCK
 
 
 class Unit(msgspec.Struct, frozen=True, kw_only=True):
@@ -145,8 +148,7 @@ class Watch:
         if key is None:
             self._break(audit.LOST_TO_ITS_KEY, Difference("key", id, None))
         else:
-            found = judge_key(self.index.key_case(key))
-            self._report(found if keeps_time else [each for each in found if each.law not in BY_THE_CLOCK])
+            self._report(judge_key(self.index.key_case(key)), keeps_time=keeps_time)
 
     def _check_book(self, id: str) -> None:
         book, settlement = self.index.get(Book, id), self.index.get(Settlement, id)
@@ -207,7 +209,8 @@ class Watch:
                 )
 
     def _look_at_delivery(self, delivery: Delivery, unit: Unit) -> None:
-        self._report(judge_delivery(self.index.delivery_case(delivery, now=unit.latest)))
+        case = self.index.delivery_case(delivery, now=unit.latest)
+        self._report(judge_delivery(case), keeps_time=unit.keeps_time)
 
     def _look_at_lane(self, lane: Lane, _: Unit) -> None:
         self._break(lanes_are_held_by_one.__name__, *lanes_are_held_by_one(lane))
@@ -220,9 +223,10 @@ class Watch:
         if captured and failed and notice.status is notices.Status.CONTRADICTING:
             self._break("what_is_captured_in_vain_is_a_stray", Difference("status", "stray", notice.status))
 
-    def _report(self, found: Sequence[Broken]) -> None:
+    def _report(self, found: Sequence[Broken], *, keeps_time: bool = True) -> None:
         for broken in found:
-            self._broken(broken)
+            if keeps_time or broken.law not in BY_THE_CLOCK:
+                self._broken(broken)
 
     def _break(self, law: str, *differences: Difference) -> None:
         for difference in differences:

@@ -264,6 +264,9 @@ def pending_deliveries_are_found(case: DeliveryCase) -> Differences:
     )
 
 
+# What holds only by clocks that are never turned back: an attempt may seem to have come before the one before it.
+BY_THE_CLOCK = frozenset({attempts_are_numbered_and_apart.__name__})
+
 DELIVERY_LAWS: tuple[DeliveryLaw, ...] = (
     deliveries_stay_in_their_scope,
     deliveries_arrive_or_are_given_up_for_a_reason,

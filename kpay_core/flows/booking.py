@@ -67,17 +67,22 @@ async def carry_forward(ports: Ports, book: Book) -> None:
     """
     Write the totals of every turned sheet that has none yet.
 
-    Safe for anybody at any time: a turned sheet never changes, so all who add it up write the same.
+    Safe for anybody at any time: a turned sheet never changes, so all who add it up write the same. Raises
+    `CommitFailed` and `Contention`.
     """
-    before = await _last_sheet(ports, book.scope)
+    before, turns = await _last_sheet(ports, book.scope), Turns(ports)
     while (before.number if before else 0) + 1 < book.sheet:
         sheet, last, page = ledger.next_sheet(book, before), "", None
         while page is None or len(page) == PAGE:
             page = await _transfers(ports, book.scope, sheet=sheet.number, after=last)
             sheet, last = ledger.carry_forward(sheet, page), page[-1].id if page else last
-        with suppress(Conflict):
+        try:
             await commit(ports, sheet)
-        before = sheet
+            before = sheet
+        except Conflict:
+            # Another has written it. Where nobody has it is written now, since none may be left out.
+            await turns.wait()
+            before = await _last_sheet(ports, book.scope)
 
 
 async def _transfers(ports: Ports, scope: Scope, *, sheet: int, after: str) -> Sequence[Transfer]:
