@@ -71,6 +71,7 @@ class World:
         self.step = 0
         self._calls = 0
         self.healed = False
+        self.healed_at = START
         self.elapsed = 0
         self.shift = timedelta(0)
         self.latest = START
@@ -270,7 +271,7 @@ class World:
 
     def heal(self) -> None:
         """Let nothing go wrong any more. Clocks that are right again are never behind what they have shown."""
-        self.healed = True
+        self.healed, self.healed_at = True, self.network_clock.moment
         self.skews = [timedelta(0)] * (PROCESSES + 1)
         self.turn_clocks(self.latest - self.network_clock.moment - self.shift)
 
