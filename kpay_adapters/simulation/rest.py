@@ -22,6 +22,7 @@ from kpay_core.domain.ledger import Account
 from kpay_core.domain.merchants import TEST_BANK_ACCOUNT, Merchant
 from kpay_core.domain.news import NewsKind, Testimony
 from kpay_core.domain.notices import Notice
+from kpay_core.domain.notices import Status as Reading
 from kpay_core.domain.payouts import Payout
 from kpay_core.domain.processing import Outcome as Word
 from kpay_core.domain.refunds import Refund
@@ -84,7 +85,11 @@ def on_its_way(world: World) -> Iterable[str]:
     disputes = (each for each in index.all(Dispute) if each.case not in world.lied_about)
     yield from (dispute.id for dispute in disputes if laws.is_open(dispute))
     waiting = (notice for notice in index.all(Notice) if notice.look_at is not None)
-    yield from (notice.id for notice in waiting if notice.id.partition("/")[2] not in world.lies)
+    yield from (
+        notice.id
+        for notice in waiting
+        if notice.status is Reading.STRAY or notice.id.partition("/")[2] not in world.lies
+    )
     yield from (charge.id for charge in index.all(Charge) if charge.matures_at is not None)
     yield from (delivery.id for delivery in index.all(Delivery) if delivery.next_attempt_at is not None)
     yield from (

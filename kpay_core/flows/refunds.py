@@ -93,6 +93,9 @@ async def _attempt(ports: Ports, refund: Refund, charge: Charge, request_id: str
         if may_stand and refund.idempotency_key is None:
             return answer_refund(refund)
         raise
+    if settled.status is Status.REVERSING and may_stand and refund.idempotency_key is None:
+        # It may turn out that it cannot be called back.
+        return answer_refund(settled)
     if settled.status is Status.REVERSING or refunds.was_undone(settled):
         raise Undone
     return await once.kept_answer(ports, settled.idempotency_key, subject=settled.id) or answer_refund(
