@@ -9,7 +9,7 @@ import msgspec
 
 from kpay_core.commit import Conflict, Record, Rejected, check_unit, is_guarded
 from kpay_core.domain.text import is_plain
-from kpay_core.query import OPERATORS, Condition, Query
+from kpay_core.query import Condition, Query, meets
 
 R = TypeVar("R", bound=Record)
 
@@ -104,10 +104,7 @@ def _meeting(found: list[Kept], condition: Condition) -> list[Kept]:
         return []
     if name == "=":
         return [kept for kept in found if getattr(kept.record, field) == wanted]
-    holds = OPERATORS[name]
-    return [
-        kept for kept in found if (value := getattr(kept.record, field)) is not None and holds(value, wanted)
-    ]
+    return [kept for kept in found if meets(kept.record, condition)]
 
 
 def _order_of(name: str) -> Callable[[Kept], Any]:
