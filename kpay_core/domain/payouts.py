@@ -213,7 +213,7 @@ def settle(
         return bump(settlement, place=run.upto, carried=0, due_at=due_at), payout
     if run.full:
         return bump(settlement, place=run.upto, carried=amount), None
-    return bump(settlement, due_at=due_at), None
+    return wait(settlement, now=now), None
 
 
 def wait(settlement: Settlement, *, now: datetime) -> Settlement:

@@ -67,12 +67,13 @@ async def enter(ports: Ports, ticket: Ticket | None, resume: Resume) -> Entry:
     Letting in reserves nothing. The claim is committed with the work, and the second of two claims conflicts.
     Raises `IdempotencyKeyReused`, and `IdempotencyKeyInUse` after ten seconds of waiting.
     """
+    now = ports.clock.now()
     if ticket is None:
-        return Entry(None, None, None, ports.clock.now())
-    deadline = ports.clock.now() + idempotency.WAIT
+        return Entry(None, None, None, now)
+    deadline = now + idempotency.WAIT
     pause_seconds = FIRST_PAUSE_SECONDS
     while True:
-        held = ports.remembered.find(ticket.id, now=ports.clock.now())
+        held = ports.remembered.find(ticket.id, now=now)
         if held is None:
             held = await ports.store.get(IdempotencyKey, ticket.id)
         now = ports.clock.now()

@@ -85,15 +85,16 @@ async def _attempt(ports: Ports, refund: Refund, charge: Charge, request_id: str
     """
     verdict = await _send(ports, refund)
     may_stand = verdict is None or verdict.outcome in (Outcome.REFUNDED, Outcome.PENDING)
+    is_told_anyway = may_stand and refund.idempotency_key is None
     try:
         settled = await _settle(
             ports, refund, verdict or Verdict(Outcome.PENDING), charge=charge, request_id=request_id
         )
     except (CommitFailed, Contention):
-        if may_stand and refund.idempotency_key is None:
+        if is_told_anyway:
             return answer_refund(refund)
         raise
-    if settled.status is Status.REVERSING and may_stand and refund.idempotency_key is None:
+    if settled.status is Status.REVERSING and is_told_anyway:
         # It may turn out that it cannot be called back.
         return answer_refund(settled)
     if settled.status is Status.REVERSING or refunds.was_undone(settled):

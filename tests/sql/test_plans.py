@@ -127,6 +127,12 @@ CROWDED: dict[str, Query[Any]] = {
         order="sheet",
         limit=200,
     ),
+    "the first line after a sheet": Query(
+        kind=Transfer,
+        where=(*OWN, ("sheet", ">", 20), ("kind", "in", tuple(LINES))),
+        order="sheet",
+        limit=1,
+    ),
     "transfers of an object": Query(
         kind=Transfer,
         where=(("source", "=", "ch_119200"), ("kind", "=", Kind.CHARGE_MATURED)),
