@@ -74,6 +74,7 @@ def simulate(campaign: Campaign, *, on_progress: OnProgress = tell_nobody) -> Re
 
 def _batches(campaign: Campaign) -> Iterator[Batch]:
     if campaign.jobs == 1:
+        collects = gc.isenabled()
         _begin(campaign.steps, campaign.faults)
         try:
             for chunk in campaign.chunks:
@@ -82,7 +83,9 @@ def _batches(campaign: Campaign) -> Iterator[Batch]:
                 if batch.failures:
                     return
         finally:
-            _end()
+            gc.unfreeze()
+            if collects:
+                gc.enable()
         return
     # Each process makes its own beginning once; it inherits nothing but what it is told.
     pool = ProcessPoolExecutor(
@@ -123,11 +126,6 @@ def _begin(steps: int, faults: Collection[Fault]) -> None:
     # Worlds end in cycles, all at once after a chunk: looking for them all the while costs a tenth of the time.
     gc.freeze()
     gc.disable()
-
-
-def _end() -> None:
-    gc.enable()
-    gc.unfreeze()
 
 
 def _work(seeds: range) -> Batch:

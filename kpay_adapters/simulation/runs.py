@@ -4,7 +4,6 @@ A run: so many steps under faults, then everything heals, and whatever was begun
 In the first part nothing wrong may happen at any moment; in the second everything right must happen in the end.
 """
 
-import time
 from collections.abc import Collection
 from datetime import timedelta
 from typing import cast
@@ -214,7 +213,7 @@ class Batch(msgspec.Struct, kw_only=True):
 
 def run_seeds(runner: Runner, seeds: range, *, stop_at: int = 1) -> Batch:
     """Run seeds one after the other, until so many have failed."""
-    batch, began = Batch(), time.process_time()
+    batch = Batch()
     for seed in seeds:
         failure = runner.run(seed)
         batch.runs += 1
@@ -223,5 +222,4 @@ def run_seeds(runner: Runner, seeds: range, *, stop_at: int = 1) -> Batch:
             batch.failures.append(failure)
             if len(batch.failures) == stop_at:
                 break
-    batch.seconds = time.process_time() - began
     return batch
