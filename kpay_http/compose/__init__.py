@@ -17,12 +17,11 @@ from kpay_http.compose.sandboxes import serve_sandbox, witnesses_of
 from kpay_http.compose.systems import Opened, open_kpay, open_system
 
 if TYPE_CHECKING:
-    from kpay_adapters.testing.merchant.checking import Checked
+    from kpay_adapters.testing.merchant.checking import Checked as Checked
 
 __all__ = [
     "JOURNAL_METADATA",
     "CannotCheck",
-    "Checked",
     "NotMigrated",
     "Opened",
     "Unreachable",
