@@ -74,6 +74,7 @@ def _rotate(world: World, kpay: Kpay, process: int, hook: Hook, endpoint: str) -
     clock = world.clocks[process]
     # It may be replaced from now on, also where nobody hears of it.
     hook.secrets = [(secret, at or clock.moment) for secret, at in hook.secrets]
+    began_alone = not hook.rotating
     hook.rotations += 1
     hook.rotating += 1
     mine = hook.rotations
@@ -81,8 +82,8 @@ def _rotate(world: World, kpay: Kpay, process: int, hook: Hook, endpoint: str) -
     def heard(result: Any) -> None:
         hook.rotating -= 1
         if isinstance(result, NewSecret):
-            # Of two rotations at once, either may have been the last.
-            alone = hook.rotations == mine and not hook.rotating
+            # Of two rotations at once, either may have been the last, whichever is heard of first.
+            alone = began_alone and hook.rotations == mine
             hook.secrets.append((result.secret, None if alone else clock.moment))
             hook.told_at[result.secret] = int(clock.moment.timestamp()) + 1
 

@@ -64,6 +64,8 @@ def lie(world: World) -> None:
     amount = draws.one_of((of.amount if of else 1, 1, 5000))
     if kind in (*OF_DISPUTES, *OF_REFUNDS):
         world.lied_about |= {reference, case or reference}
+    if kind is NewsKind.CAPTURED:
+        world.strayed.add(reference)
     world.retold += 1
     id = f"lie-{world.retold}"
     world.lies.add(id)
@@ -83,7 +85,11 @@ def lie(world: World) -> None:
 
 
 def stray(world: World) -> None:
-    """Let the network capture after all what it had declined or reversed, once for each charge, and tell so."""
+    """
+    Let the network capture after all what it had declined or reversed, and tell so.
+
+    Once for each charge, lies of it counted: a capture that was sent back does not come again (the port's promise).
+    """
     failed = [
         charge
         for charge in world.index.all(Charge)

@@ -83,7 +83,7 @@ class World:
         self.retold = 0
         self.lies: set[str] = set()
         self.lied_about: set[str] = set()
-        # Charges that were captured after all.
+        # Charges that were captured after all, or are said to be.
         self.strayed: set[str] = set()
         # What happened, in words, where somebody wants to read it.
         self.story: list[str] | None = None
