@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 
-from kpay_core.commit import Conflict, Unknown
+from kpay_core.commit import CommitFailed, Conflict, Unknown
 from kpay_core.domain import charges, happenings, idempotency, ledger, looks, postings
 from kpay_core.domain.answers import answer_charge, with_key
 from kpay_core.domain.cards import Card
 from kpay_core.domain.charges import Charge, ChargeListParams, Status
+from kpay_core.domain.errors import Contention
 from kpay_core.domain.events import Origin
 from kpay_core.domain.idempotency import Answer, IdempotencyKey
 from kpay_core.domain.ledger import Book
@@ -94,27 +95,35 @@ async def _attempt(
     if verdict is None:
         verdict = await ask(processor.lookup(reference=charge.id))
     turns = Turns(ports)
-    while True:
-        known = verdict is not None and verdict.outcome in DECISIVE
-        moved = charges.settle(charge, verdict) if verdict and known else charges.promise(charge)
-        try:
-            return await _answer(ports, moved, key, origin, book)
-        except Conflict:
+    is_keyless = charge.idempotency_key is None
+    # Whether its outcome is promised, or perhaps is.
+    may_stand = False
+    try:
+        while True:
+            known = verdict is not None and verdict.outcome in DECISIVE
+            moved = charges.settle(charge, verdict) if verdict and known else charges.promise(charge)
+            try:
+                return await _answer(ports, moved, key, origin, book)
+            except (Conflict, Unknown) as failure:
+                may_stand = charge.told or moved.status is not Status.FAILED
+                if isinstance(failure, Unknown):
+                    raise
             await turns.wait()
-        except Unknown:
-            if key is None and moved.status is not Status.FAILED:
-                # It may be booked, and no key leads back to it: an error would invite a second charge.
+            charge, book = await _newest(ports, charge), None
+            may_stand = charge.told
+            if charge.status is not Status.PROCESSING:
+                # The resolver was first: answer by what it put on the key, else by what the charge has become.
+                kept = await once.kept_answer(ports, charge.idempotency_key, subject=charge.id)
+                return kept or answer_charge(charge)
+            if charge.told and not known:
+                # The promise had been written when the connection was lost, and the sweeper has looked since.
                 return answer_charge(charge)
-            raise
-        charge, book = await _newest(ports, charge), None
-        if charge.status is not Status.PROCESSING:
-            # The resolver was first: answer by what it put on the key, else by what the charge has become.
-            kept = await once.kept_answer(ports, charge.idempotency_key, subject=charge.id)
-            return kept or answer_charge(charge)
-        if charge.told and not known:
-            # The promise had been written when the connection was lost, and the sweeper has looked since.
+            key = await _key_of(ports, charge)
+    except (CommitFailed, Contention):
+        if is_keyless and may_stand:
+            # No key leads back to it: an error would invite a second charge.
             return answer_charge(charge)
-        key = await _key_of(ports, charge)
+        raise
 
 
 async def _answer(
