@@ -240,7 +240,7 @@ class Ports(msgspec.Struct, kw_only=True):
     keyring: Keyring
     wake: Wake = wake_nobody
     local_webhooks: bool = False
-    # What this process remembers of keys, so that it asks its store less.
+    # What this process has in mind, so that it asks its store less.
     remembered: Remembered = msgspec.field(default_factory=Remembered)
 
     def __post_init__(self) -> None:

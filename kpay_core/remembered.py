@@ -1,9 +1,10 @@
-"""Keys that were answered of late, so that a retry need not ask the store."""
+"""What a process has in mind, so that it asks its store less: final answers, and API keys for a moment."""
 
 from collections import OrderedDict
 from datetime import datetime, timedelta
 
 from kpay_core.domain.idempotency import LIFE, IdempotencyKey, State
+from kpay_core.domain.keys import ApiKey
 
 # Of all answers together, in characters: some five thousand of them.
 LIMIT = 4 * 1024 * 1024
@@ -11,8 +12,16 @@ LIMIT = 4 * 1024 * 1024
 # Another process, whose clock is ahead of ours, may use a key anew so much sooner than we would.
 MARGIN = timedelta(minutes=1)
 
+# How long an API key opens without a look at the store, and how many do at most.
+TRUSTED_FOR = timedelta(seconds=1)
+MANY_API_KEYS = 10_000
 
-class Remembered:
+# By then nobody trusts what he read of a key before it was ended. The second that is to spare is for clocks which are
+# turned back meanwhile.
+FORGOTTEN_AFTER_SECONDS = 2.0
+
+
+class Answers:
     """
     A bounded memory of answered keys; the one that was asked for longest ago goes first.
 
@@ -56,3 +65,40 @@ class Remembered:
 
 def _size(key: IdempotencyKey) -> int:
     return len(key.id) + len(key.answer or "")
+
+
+class ApiKeys:
+    """
+    A bounded memory of API keys, each as it was read within the last second.
+
+    Whoever ends a key returns when no process can have it in mind any more (`FORGOTTEN_AFTER_SECONDS`), so that an
+    ended key opens nothing from then on. That rests on clocks that are not turned back by more than a second meanwhile.
+    """
+
+    def __init__(self, *, most: int = MANY_API_KEYS) -> None:
+        self._most = most
+        self._keys: dict[str, tuple[ApiKey, datetime]] = {}
+
+    def find(self, id: str, *, now: datetime) -> ApiKey | None:
+        """Return a key if it was read within the last second."""
+        key, read_at = self._keys.get(id, (None, now))
+        return key if read_at <= now < read_at + TRUSTED_FOR else None
+
+    def keep(self, key: ApiKey, *, read_at: datetime) -> None:
+        """Remember a key as it was at `read_at`, a moment before it was read."""
+        if len(self._keys) >= self._most:
+            # They would be of no use in a second anyway.
+            self._keys.clear()
+        self._keys[key.id] = key, read_at
+
+    def forget(self, id: str) -> None:
+        """Read a key anew when it comes next."""
+        self._keys.pop(id, None)
+
+
+class Remembered:
+    """All that a process has in mind. Nothing is lost with it."""
+
+    def __init__(self) -> None:
+        self.answers = Answers()
+        self.api_keys = ApiKeys()

@@ -17,6 +17,7 @@ from kpay_core.flows.booking import book_of
 from kpay_core.flows.durably import Turns, commit
 from kpay_core.ports import Ports
 from kpay_core.query import Condition, Query
+from kpay_core.remembered import FORGOTTEN_AFTER_SECONDS
 
 # A merchant rotates a key a few times a year; this is where a list of keys loses its oldest.
 MANY_KEYS = 1000
@@ -52,14 +53,24 @@ async def authenticate(ports: Ports, key: str) -> Scope:
     """
     Return the scope that a secret key opens, or raise `Unauthenticated`.
 
-    A mistyped key is refused without a look-up. A revoked key is refused from the next request on, everywhere.
+    A mistyped key is refused without a look-up, and one that was let in is let in again without another for a second.
+    Once `revoke_key` has returned, its key is refused everywhere.
     """
     if not keys.is_well_formed(key) or not key.startswith(keys.PREFIXES["secret"]):
         raise Unauthenticated
-    held = await ports.store.get(ApiKey, keys.key_hash(key))
-    if held is None or held.kind != "secret" or not keys.opens(held, now=ports.clock.now()):
+    id, now = keys.key_hash(key), ports.clock.now()
+    held = ports.remembered.api_keys.find(id, now=now) or await _read(ports, id, now=now)
+    if held is None or held.kind != "secret" or not keys.opens(held, now=now):
         raise Unauthenticated
     return held.scope
+
+
+async def _read(ports: Ports, id: str, *, now: datetime) -> ApiKey | None:
+    """Read a key, and remember it if it opens: one that does not is looked up each time, as unknown ones are."""
+    held = await ports.store.get(ApiKey, id)
+    if held is not None and keys.opens(held, now=now):
+        ports.remembered.api_keys.keep(held, read_at=now)
+    return held
 
 
 async def apply(
@@ -208,7 +219,8 @@ async def rotate_key(
     """
     Issue a new key, which opens from now on; the current one goes on for 24 hours, or ends `at_once`.
 
-    Raises `NotFound`, or `Invalid` for a merchant who is not approved.
+    What ends at once has ended when this returns, two seconds later. Raises `NotFound`, or `Invalid` for a merchant
+    who is not approved.
     """
     turns = Turns(ports)
     while True:
@@ -222,23 +234,36 @@ async def rotate_key(
         fresh = keys.make_key(kind, mode, ports.ids.random_bytes(keys.RANDOM_BYTES))
         try:
             await commit(ports, keys.issue(fresh, kind=kind, scope=scope, now=now), *ended)
+            if at_once:
+                await _until_forgotten(ports, ended)
             return Rotated(key=fresh, previous=ended[-1] if ended else None)
         except Conflict:
             await turns.wait()
 
 
 async def revoke_key(ports: Ports, id: str) -> ApiKey:
-    """End a key at once, by the id that `list_keys` tells; raises `NotFound`. Ending it again changes nothing."""
+    """
+    End a key, by the id that `list_keys` tells: when this returns, two seconds later, it opens nothing anywhere.
+
+    Raises `NotFound`. Ending it again changes nothing, and takes as long.
+    """
     turns = Turns(ports)
     while True:
         key = await ports.store.get(ApiKey, id)
         if key is None:
             raise NotFound
-        if key.revoked_at is not None:
-            return key
-        revoked = keys.revoke(key, now=ports.clock.now())
         try:
-            await commit(ports, revoked)
-            return revoked
+            if key.revoked_at is None:
+                key = keys.revoke(key, now=ports.clock.now())
+                await commit(ports, key)
+            await _until_forgotten(ports, [key])
+            return key
         except Conflict:
             await turns.wait()
+
+
+async def _until_forgotten(ports: Ports, ended: Sequence[ApiKey]) -> None:
+    """Return when no process lets anybody in by what it had read of some keys before they were ended."""
+    for key in ended:
+        ports.remembered.api_keys.forget(key.id)
+    await ports.clock.sleep(FORGOTTEN_AFTER_SECONDS)

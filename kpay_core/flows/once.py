@@ -73,7 +73,7 @@ async def enter(ports: Ports, ticket: Ticket | None, resume: Resume) -> Entry:
     deadline = now + idempotency.WAIT
     pause_seconds = FIRST_PAUSE_SECONDS
     while True:
-        held = ports.remembered.find(ticket.id, now=now)
+        held = ports.remembered.answers.find(ticket.id, now=now)
         if held is None:
             held = await ports.store.get(IdempotencyKey, ticket.id)
         now = ports.clock.now()
@@ -97,7 +97,7 @@ def remember(ports: Ports, *committed: Record) -> None:
     """Keep in mind the keys among some records that have their answer."""
     for record in committed:
         if isinstance(record, IdempotencyKey) and record.state is State.ANSWERED:
-            ports.remembered.keep(record)
+            ports.remembered.answers.keep(record)
 
 
 async def key_of(ports: Ports, id: str | None, *, subject: str) -> IdempotencyKey | None:

@@ -1,4 +1,4 @@
-"""What is remembered of answered keys is bounded, and never older than the key."""
+"""What a process has in mind is bounded, and never older than it may be."""
 
 from datetime import timedelta
 
@@ -7,7 +7,9 @@ import pytest
 from kpay_adapters.testing import START
 from kpay_core.commit import bump
 from kpay_core.domain.idempotency import LIFE, IdempotencyKey, Outcome, State
-from kpay_core.remembered import MARGIN, Remembered
+from kpay_core.domain.keys import ApiKey, issue, make_key
+from kpay_core.domain.scope import Scope
+from kpay_core.remembered import MARGIN, TRUSTED_FOR, Answers, ApiKeys
 
 LONG = "x" * 90
 
@@ -26,7 +28,7 @@ def key(id: str, answer: str = LONG) -> IdempotencyKey:
 
 
 def test_a_key_is_found_until_a_minute_before_it_may_be_used_anew() -> None:
-    remembered = Remembered()
+    remembered = Answers()
     remembered.keep(key("a"))
     ends_at = START + LIFE - MARGIN
     assert remembered.find("a", now=ends_at - timedelta(microseconds=1)) == key("a")
@@ -37,7 +39,7 @@ def test_a_key_is_found_until_a_minute_before_it_may_be_used_anew() -> None:
 
 
 def test_the_one_that_was_asked_for_longest_ago_makes_room() -> None:
-    remembered = Remembered(limit=300)
+    remembered = Answers(limit=300)
     for id in "abc":
         remembered.keep(key(id))
     remembered.find("a", now=START)
@@ -46,7 +48,7 @@ def test_the_one_that_was_asked_for_longest_ago_makes_room() -> None:
 
 
 def test_a_key_that_is_kept_again_takes_its_room_once() -> None:
-    remembered = Remembered(limit=300)
+    remembered = Answers(limit=300)
     remembered.keep(key("a"))
     for _ in range(10):
         remembered.keep(bump(key("b"), answer=LONG))
@@ -54,11 +56,33 @@ def test_a_key_that_is_kept_again_takes_its_room_once() -> None:
 
 
 def test_what_is_larger_than_all_the_room_is_not_kept() -> None:
-    remembered = Remembered(limit=50)
+    remembered = Answers(limit=50)
     remembered.keep(key("a"))
     assert remembered.find("a", now=START) is None
 
 
 def test_a_key_without_its_answer_is_none_to_remember() -> None:
     with pytest.raises(AssertionError, match="final"):
-        Remembered().keep(bump(key("a"), state=State.WORKING))
+        Answers().keep(bump(key("a"), state=State.WORKING))
+
+
+def api_key(number: int) -> ApiKey:
+    return issue(
+        make_key("secret", "test", bytes([number]) * 32), kind="secret", scope=Scope("mer", False), now=START
+    )
+
+
+def test_an_api_key_is_known_for_a_second_from_before_it_was_read() -> None:
+    known, key = ApiKeys(), api_key(1)
+    known.keep(key, read_at=START)
+    assert known.find(key.id, now=START + TRUSTED_FOR - timedelta(milliseconds=1)) is key
+    assert known.find(key.id, now=START + TRUSTED_FOR) is None
+    assert known.find(key.id, now=START - timedelta(milliseconds=1)) is None
+    assert known.find(api_key(2).id, now=START) is None
+
+
+def test_more_api_keys_than_there_is_room_for_are_read_anew() -> None:
+    known, (one, two, three) = ApiKeys(most=2), map(api_key, range(3))
+    for key in (one, two, three):
+        known.keep(key, read_at=START)
+    assert [known.find(key.id, now=START) for key in (one, two, three)] == [None, None, three]

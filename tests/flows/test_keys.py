@@ -1,17 +1,24 @@
 """API keys: who gets in, for how long, and into which world."""
 
 from datetime import timedelta
+from typing import TypeVar
 
 import pytest
 from msgspec.structs import replace
 
-from kpay_adapters.testing import START
+from kpay_adapters.memory import MemoryStore
+from kpay_adapters.testing import START, FrozenClock
 from kpay_core import Scope
+from kpay_core.commit import Record
 from kpay_core.domain import keys
 from kpay_core.domain.errors import Invalid, NotFound, Unauthenticated
+from kpay_core.domain.keys import ApiKey
+from kpay_core.remembered import TRUSTED_FOR
 from tests.flows.world import World
 
 pytestmark = pytest.mark.anyio
+
+R = TypeVar("R", bound=Record)
 
 
 async def opens(world: World, key: str) -> bool:
@@ -100,6 +107,78 @@ async def test_a_revoked_key_is_refused_at_once_and_stays_so() -> None:
     assert not await opens(world, world.keys.test.secret)
     with pytest.raises(NotFound):
         await world.kpay.revoke_key("no such key")
+
+
+class Asked(MemoryStore):
+    """A store that counts how often it is asked for an API key, and takes its time."""
+
+    def __init__(self, clock: FrozenClock | None = None) -> None:
+        super().__init__()
+        self.asked = 0
+        self.clock = clock
+        self.takes = timedelta(0)
+
+    async def get(self, kind: type[R], id: str) -> R | None:
+        self.asked += kind is ApiKey
+        found = await super().get(kind, id)
+        if self.clock:
+            self.clock.advance(self.takes)
+        return found
+
+
+async def test_a_key_that_was_let_in_is_not_looked_up_again_for_a_second() -> None:
+    store = Asked()
+    world = await World(store=store).open()
+    for _ in range(3):
+        assert await opens(world, world.keys.test.secret)
+    assert store.asked == 1
+    world.advance(milliseconds=999)
+    assert await opens(world, world.keys.test.secret)
+    assert store.asked == 1
+    world.advance(milliseconds=1)
+    assert await opens(world, world.keys.test.secret)
+    assert store.asked == 2
+
+
+@pytest.mark.parametrize("end", ["revoke", "rotate"])
+async def test_a_key_that_was_ended_by_another_process_opens_nothing_once_it_says_so(end: str) -> None:
+    store, clock = Asked(), FrozenClock()
+    here = await World(store=store, clock=clock).open()
+    there = World(store=store, clock=clock)
+    key = here.keys.test.secret
+    assert await opens(there, key)
+    began = clock.now()
+    if end == "revoke":
+        await here.kpay.revoke_key(keys.key_hash(key))
+    else:
+        await here.kpay.rotate_key(here.scope.merchant, "test", at_once=True)
+    assert not await opens(there, key)
+    assert not await opens(here, key)
+    assert clock.now() - began > TRUSTED_FOR
+    # Whoever ends it again waits as long: the first may still be waiting, and somebody let it in meanwhile.
+    began = clock.now()
+    await here.kpay.revoke_key(keys.key_hash(key))
+    assert clock.now() - began > TRUSTED_FOR
+
+
+async def test_a_key_is_as_old_as_the_question_for_it() -> None:
+    clock = FrozenClock()
+    store = Asked(clock)
+    world = await World(store=store, clock=clock).open()
+    store.takes = TRUSTED_FOR
+    for asked in (1, 2):
+        assert await opens(world, world.keys.test.secret)
+        assert store.asked == asked
+
+
+async def test_a_key_that_opens_nothing_is_looked_up_each_time() -> None:
+    store = Asked()
+    world = await World(store=store).open()
+    await world.kpay.revoke_key(keys.key_hash(world.keys.test.secret))
+    asked = store.asked
+    for _ in range(2):
+        assert not await opens(world, world.keys.test.secret)
+    assert store.asked == asked + 2
 
 
 async def test_a_new_key_is_issued_also_where_the_current_one_was_revoked() -> None:
