@@ -71,8 +71,8 @@ def is_well_formed(key: str) -> bool:
 
 
 def key_hash(key: str) -> str:
-    """Return what is stored of a key, and looked up by."""
-    return sha256(key.encode()).hexdigest()
+    """Return what is stored of a key, and looked up by; any text has one."""
+    return sha256(key.encode(errors="surrogatepass")).hexdigest()
 
 
 def issue(key: str, *, kind: Kind, scope: Scope, now: datetime) -> ApiKey:

@@ -56,19 +56,21 @@ async def authenticate(ports: Ports, key: str) -> Scope:
     A mistyped key is refused without a look-up, and one that was let in is let in again without another for a second.
     Once `revoke_key` has returned, its key is refused everywhere.
     """
-    if not keys.is_well_formed(key) or not key.startswith(keys.PREFIXES["secret"]):
-        raise Unauthenticated
     id, now = keys.key_hash(key), ports.clock.now()
-    held = ports.remembered.api_keys.find(id, now=now) or await _read(ports, id, now=now)
-    if held is None or held.kind != "secret" or not keys.opens(held, now=now):
+    held = ports.remembered.api_keys.find(id, now=now) or await _read(ports, key, id, now=now)
+    if held is None or not keys.opens(held, now=now):
         raise Unauthenticated
     return held.scope
 
 
-async def _read(ports: Ports, id: str, *, now: datetime) -> ApiKey | None:
-    """Read a key, and remember it if it opens: one that does not is looked up each time, as unknown ones are."""
+async def _read(ports: Ports, key: str, id: str, *, now: datetime) -> ApiKey | None:
+    """Read a secret key, and remember it if it opens: one that does not is looked up each time, as unknown ones are."""
+    if not keys.is_well_formed(key) or not key.startswith(keys.PREFIXES["secret"]):
+        return None
     held = await ports.store.get(ApiKey, id)
-    if held is not None and keys.opens(held, now=now):
+    if held is None or held.kind != "secret":
+        return None
+    if keys.opens(held, now=now):
         ports.remembered.api_keys.keep(held, read_at=now)
     return held
 
