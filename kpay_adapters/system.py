@@ -27,6 +27,9 @@ class SystemClock:
         # Whole milliseconds from the start: making a moment and cutting it takes twice as long.
         return datetime.fromtimestamp(time.time_ns() // 1_000_000 / 1_000, UTC)
 
+    def monotonic(self) -> float:
+        return time.monotonic()
+
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
 

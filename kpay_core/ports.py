@@ -170,6 +170,10 @@ class Clock(Protocol):
         """Return the time in UTC, cut to milliseconds."""
         ...
 
+    def monotonic(self) -> float:
+        """Return the seconds since some moment, as `sleep` counts them: turning the time changes nothing of them."""
+        ...
+
     async def sleep(self, seconds: float) -> None:
         """Return after `seconds` of this clock's time."""
         ...

@@ -13,11 +13,10 @@ LIMIT = 4 * 1024 * 1024
 MARGIN = timedelta(minutes=1)
 
 # How long an API key opens without a look at the store, and how many do at most.
-TRUSTED_FOR = timedelta(seconds=1)
+TRUSTED_SECONDS = 1.0
 MANY_API_KEYS = 10_000
 
-# By then nobody trusts what he read of a key before it was ended. The second that is to spare is for clocks which are
-# turned back meanwhile.
+# By then nobody trusts what he read of a key before it was ended, also where seconds are a little longer.
 FORGOTTEN_AFTER_SECONDS = 2.0
 
 
@@ -26,8 +25,9 @@ class Answers:
     A bounded memory of answered keys; the one that was asked for longest ago goes first.
 
     The answer of a key is final for as long as the key lives, so what is remembered is what the store would say. A
-    process that has just started remembers nothing, and reads. Only clocks that are turned forward by a day and back
-    again can make a difference: a key that another process used anew meanwhile is then answered here as it was before.
+    process that has just started remembers nothing, and reads. Only a clock that is turned back by more than a minute
+    at the end of a key's day can make a difference: if another process has used the key anew by then, it is answered
+    here as it was before.
     """
 
     def __init__(self, *, limit: int = LIMIT) -> None:
@@ -72,19 +72,19 @@ class ApiKeys:
     A bounded memory of API keys, each as it was read within the last second.
 
     Whoever ends a key returns when no process can have it in mind any more (`FORGOTTEN_AFTER_SECONDS`), so that an
-    ended key opens nothing from then on. That rests on clocks that are not turned back by more than a second meanwhile.
+    ended key opens nothing from then on. Moments are those of `Clock.monotonic`, which nobody turns.
     """
 
     def __init__(self, *, most: int = MANY_API_KEYS) -> None:
         self._most = most
-        self._keys: dict[str, tuple[ApiKey, datetime]] = {}
+        self._keys: dict[str, tuple[ApiKey, float]] = {}
 
-    def find(self, id: str, *, now: datetime) -> ApiKey | None:
+    def find(self, id: str, *, now: float) -> ApiKey | None:
         """Return a key if it was read within the last second."""
         key, read_at = self._keys.get(id, (None, now))
-        return key if read_at <= now < read_at + TRUSTED_FOR else None
+        return key if now < read_at + TRUSTED_SECONDS else None
 
-    def keep(self, key: ApiKey, *, read_at: datetime) -> None:
+    def keep(self, key: ApiKey, *, read_at: float) -> None:
         """Remember a key as it was at `read_at`, a moment before it was read."""
         if len(self._keys) >= self._most:
             # They would be of no use in a second anyway.

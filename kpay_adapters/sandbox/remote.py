@@ -107,6 +107,9 @@ class RemoteClock:
     def now(self) -> datetime:
         return self._clock.now() + self._offset
 
+    def monotonic(self) -> float:
+        return self._clock.monotonic()
+
     async def sleep(self, seconds: float) -> None:
         await self._clock.sleep(seconds)
 

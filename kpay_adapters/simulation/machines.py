@@ -22,6 +22,9 @@ class SimulatedClock:
     def now(self) -> datetime:
         return self.moment
 
+    def monotonic(self) -> float:
+        return self.elapsed / 1000
+
     async def sleep(self, seconds: float) -> None:
         await stop(Stop(Call.SLEEP, seconds, self.elapsed + int(seconds * 1000) + 1))
 

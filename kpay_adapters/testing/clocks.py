@@ -20,17 +20,22 @@ class FrozenClock:
 
     def __init__(self, now: datetime = START) -> None:
         self._now = now
+        self._passed = timedelta(0)
 
     def now(self) -> datetime:
         return self._now
 
+    def monotonic(self) -> float:
+        return self._passed.total_seconds()
+
     def advance(self, by: timedelta) -> None:
         """Move the time; also backwards, as clocks do."""
         self._now = cut_to_milliseconds(self._now + by)
+        self._passed += max(by, timedelta(0))
 
     async def turn_to(self, moment: datetime) -> None:
         """Turn the time forward to a moment; one that is past already changes nothing."""
-        self._now = max(self._now, cut_to_milliseconds(moment))
+        self.advance(max(moment - self._now, timedelta(0)))
 
     async def sleep(self, seconds: float) -> None:
         self.advance(timedelta(seconds=seconds))

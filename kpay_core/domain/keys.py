@@ -98,8 +98,10 @@ def is_current(key: ApiKey) -> bool:
 
 
 def rotate_out(key: ApiKey, *, at_once: bool, now: datetime) -> ApiKey:
-    """End a current key: in 24 hours, or at once."""
-    return bump(key, expires_at=now if at_once else now + GRACE)
+    """End a current key: in 24 hours, or at once, which no clock that is turned back undoes."""
+    if at_once:
+        return bump(key, expires_at=now, revoked_at=now)
+    return bump(key, expires_at=now + GRACE)
 
 
 def revoke(key: ApiKey, *, now: datetime) -> ApiKey:

@@ -49,13 +49,15 @@ async def commit(ports: Ports, *records: Record, held: Sequence[Record] = ()) ->
 
 async def _is_ours(ports: Ports, records: tuple[Record, ...]) -> bool:
     """
-    Tell whether the unit that conflicts had been written: one record of it speaks for all.
+    Tell whether the unit that conflicts had been written.
 
-    An appended one where there is any: nobody else makes its id, and it stays. A guarded one may have moved since.
+    An appended record speaks for all: nobody else makes its id, and it stays. So does a new one, whose id is its
+    maker's. Of others somebody else may have written the same, and where he wrote not all of it, it is not ours.
     """
-    written = next((record for record in records if not is_guarded(type(record))), records[0])
+    new = [record for record in records if getattr(record, "version", 1) == 1]
+    speaking = sorted(new, key=lambda record: is_guarded(type(record)))[:1] or records
     try:
-        return await ports.store.get(type(written), written.id) == written
+        return all([await ports.store.get(type(record), record.id) == record for record in speaking])
     except Unavailable as failure:
         raise Unknown("the store stays out of reach") from failure
 

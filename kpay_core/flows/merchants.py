@@ -56,22 +56,23 @@ async def authenticate(ports: Ports, key: str) -> Scope:
     A mistyped key is refused without a look-up, and one that was let in is let in again without another for a second.
     Once `revoke_key` has returned, its key is refused everywhere.
     """
-    id, now = keys.key_hash(key), ports.clock.now()
-    held = ports.remembered.api_keys.find(id, now=now) or await _read(ports, key, id, now=now)
-    if held is None or not keys.opens(held, now=now):
+    id = keys.key_hash(key)
+    held = ports.remembered.api_keys.find(id, now=ports.clock.monotonic()) or await _read(ports, key, id)
+    if held is None or not keys.opens(held, now=ports.clock.now()):
         raise Unauthenticated
     return held.scope
 
 
-async def _read(ports: Ports, key: str, id: str, *, now: datetime) -> ApiKey | None:
+async def _read(ports: Ports, key: str, id: str) -> ApiKey | None:
     """Read a secret key, and remember it if it opens: one that does not is looked up each time, as unknown ones are."""
     if not keys.is_well_formed(key) or not key.startswith(keys.PREFIXES["secret"]):
         return None
+    read_at = ports.clock.monotonic()
     held = await ports.store.get(ApiKey, id)
     if held is None or held.kind != "secret":
         return None
-    if keys.opens(held, now=now):
-        ports.remembered.api_keys.keep(held, read_at=now)
+    if keys.opens(held, now=ports.clock.now()):
+        ports.remembered.api_keys.keep(held, read_at=read_at)
     return held
 
 

@@ -9,7 +9,7 @@ from kpay_core.commit import bump
 from kpay_core.domain.idempotency import LIFE, IdempotencyKey, Outcome, State
 from kpay_core.domain.keys import ApiKey, issue, make_key
 from kpay_core.domain.scope import Scope
-from kpay_core.remembered import MARGIN, TRUSTED_FOR, Answers, ApiKeys
+from kpay_core.remembered import MARGIN, TRUSTED_SECONDS, Answers, ApiKeys
 
 LONG = "x" * 90
 
@@ -74,15 +74,14 @@ def api_key(number: int) -> ApiKey:
 
 def test_an_api_key_is_known_for_a_second_from_before_it_was_read() -> None:
     known, key = ApiKeys(), api_key(1)
-    known.keep(key, read_at=START)
-    assert known.find(key.id, now=START + TRUSTED_FOR - timedelta(milliseconds=1)) is key
-    assert known.find(key.id, now=START + TRUSTED_FOR) is None
-    assert known.find(key.id, now=START - timedelta(milliseconds=1)) is None
-    assert known.find(api_key(2).id, now=START) is None
+    known.keep(key, read_at=5.0)
+    assert known.find(key.id, now=5.0 + TRUSTED_SECONDS - 0.001) is key
+    assert known.find(key.id, now=5.0 + TRUSTED_SECONDS) is None
+    assert known.find(api_key(2).id, now=5.0) is None
 
 
 def test_more_api_keys_than_there_is_room_for_are_read_anew() -> None:
     known, (one, two, three) = ApiKeys(most=2), map(api_key, range(3))
     for key in (one, two, three):
-        known.keep(key, read_at=START)
-    assert [known.find(key.id, now=START) for key in (one, two, three)] == [None, None, three]
+        known.keep(key, read_at=5.0)
+    assert [known.find(key.id, now=5.0) for key in (one, two, three)] == [None, None, three]

@@ -166,7 +166,7 @@ class CrashingClock:
     """A clock on which a process may die while it sleeps."""
 
     def __init__(self, clock: Any, point: CrashPoint) -> None:
-        self.now = clock.now
+        self.now, self.monotonic = clock.now, clock.monotonic
         self._clock, self._point = clock, point
 
     async def sleep(self, seconds: float) -> None:

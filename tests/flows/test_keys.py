@@ -13,7 +13,7 @@ from kpay_core.commit import Record
 from kpay_core.domain import keys
 from kpay_core.domain.errors import Invalid, NotFound, Unauthenticated
 from kpay_core.domain.keys import ApiKey
-from kpay_core.remembered import TRUSTED_FOR
+from kpay_core.remembered import TRUSTED_SECONDS
 from tests.flows.world import World
 
 pytestmark = pytest.mark.anyio
@@ -147,25 +147,30 @@ async def test_a_key_that_was_ended_by_another_process_opens_nothing_once_it_say
     there = World(store=store, clock=clock)
     key = here.keys.test.secret
     assert await opens(there, key)
-    began = clock.now()
+    began = clock.monotonic()
     if end == "revoke":
         await here.kpay.revoke_key(keys.key_hash(key))
     else:
         await here.kpay.rotate_key(here.scope.merchant, "test", at_once=True)
     assert not await opens(there, key)
     assert not await opens(here, key)
-    assert clock.now() - began > TRUSTED_FOR
+    assert clock.monotonic() - began > TRUSTED_SECONDS
+    # However the clock is turned, also to where it was when they had it in mind.
+    for back in (timedelta(seconds=-2), timedelta(hours=-1)):
+        clock.advance(back)
+        assert not await opens(there, key)
+        assert not await opens(here, key)
     # Whoever ends it again waits as long: the first may still be waiting, and somebody let it in meanwhile.
-    began = clock.now()
+    began = clock.monotonic()
     await here.kpay.revoke_key(keys.key_hash(key))
-    assert clock.now() - began > TRUSTED_FOR
+    assert clock.monotonic() - began > TRUSTED_SECONDS
 
 
 async def test_a_key_is_as_old_as_the_question_for_it() -> None:
     clock = FrozenClock()
     store = Asked(clock)
     world = await World(store=store, clock=clock).open()
-    store.takes = TRUSTED_FOR
+    store.takes = timedelta(seconds=TRUSTED_SECONDS)
     for asked in (1, 2):
         assert await opens(world, world.keys.test.secret)
         assert store.asked == asked

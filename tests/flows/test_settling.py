@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from kpay_core.commit import Conflict
+from kpay_core.commit import Conflict, Unknown
 from kpay_core.domain import payouts
 from kpay_core.domain.charges import Charge
 from kpay_core.domain.events import Event
@@ -14,6 +14,7 @@ from kpay_core.domain.ledger import Account, Balance, Entry, Kind, Sheet, Transf
 from kpay_core.domain.payouts import Payout, Settlement, Status
 from kpay_core.flows import booking
 from kpay_core.ports import NoAnswer
+from tests.flows.test_store_outcomes import Moody
 from tests.flows.world import Interleaved, SharedClock, World, drive, run
 
 pytestmark = pytest.mark.anyio
@@ -221,6 +222,21 @@ async def test_new_terms_hold_for_charges_from_then_on() -> None:
     await world.charge(amount=1000)
     assert [charge.fee for charge in await world.all(Charge)] == [59, 10]
     assert (Kind.FEE, 10) in await transfers(world)
+
+
+@pytest.mark.parametrize("written", [True, False])
+async def test_terms_that_were_told_to_hold_do_also_where_two_set_them_at_once(written: bool) -> None:
+    """The connection of one is lost, and the merchant's record is the same whatever its terms, which the book has."""
+    world = await World().open()
+    other = World(store=world.store, journal=world.journal, clock=world.clock)
+
+    async def somebody_sets_others() -> None:
+        await other.kpay.update_merchant(world.scope.merchant, {"fee_basis_points": 200, "fee_cents": 0})
+
+    world.kpay.store = Moody(world.store, 1, Unknown, written=written, then=somebody_sets_others)
+    await world.kpay.update_merchant(world.scope.merchant, {"fee_basis_points": 100, "fee_cents": 0})
+    await world.charge(amount=1000)
+    assert [charge.fee for charge in await world.all(Charge)] == [10]
 
 
 async def test_what_costs_nothing_makes_no_transfer() -> None:

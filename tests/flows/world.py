@@ -318,7 +318,7 @@ class SharedClock(FrozenClock):
         await wait_until(cut_to_milliseconds(self.now() + timedelta(seconds=seconds, milliseconds=1)))
 
     def move_to(self, moment: datetime) -> None:
-        self._now = max(self._now, moment)
+        self.advance(max(moment - self.now(), timedelta(0)))
 
 
 class Interleaved:
