@@ -70,7 +70,8 @@ class TokenBucket:
         assert rate > 0, "a rate of 0 means no limiter at all"
         assert burst > 0, "a bucket that holds nothing lets nobody pass"
         self.burst = burst
-        self.interval = max(1, round(1_000_000 / rate))
+        # Rounded up: rather a little less than is promised at most.
+        self.interval = -(-1_000_000 // rate)
         self.capacity = burst * self.interval
         self.window_seconds = math.ceil(self.capacity / 1_000_000)
 

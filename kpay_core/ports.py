@@ -67,7 +67,8 @@ class Processor(Protocol):
     The card network, asked by our own references: a reference names one authorisation or one refund for ever.
 
     Every call ends within 30 seconds, with a verdict or with `NoAnswer`. Asking again with the same reference
-    is always safe: the network does a thing once, and tells what became of it.
+    is always safe: the network does a thing once, and tells what became of it. Test cards are declined in live mode
+    without asking it, unless it says that it `takes_test_cards`, as a sandbox does that plays a live network.
     """
 
     async def authorise(self, *, reference: str, amount: int, currency: str, card: Card) -> Verdict:

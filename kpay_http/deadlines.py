@@ -116,6 +116,9 @@ class DeadlineProtocol(HttpToolsProtocol):
         if is_too_large or len(self.pipeline) >= PIPELINE_LIMIT:
             raise _Refused
         super().on_headers_complete()
+        # The request has its own by now. What comes after a chunked body are trailers, and no headers of it (RFC 9110,
+        # section 6.5.1).
+        self.headers = []
 
     def on_body(self, body: bytes) -> None:
         self._pending_bytes = 0

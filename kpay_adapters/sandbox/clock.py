@@ -64,7 +64,8 @@ class SandboxClock:
                 await self._journal.commit(moved)
             except Conflict:
                 continue
-            self._offset = milliseconds * MILLISECOND
+            # Never back: another may have turned it further by now.
+            self._offset = max(self._offset, milliseconds * MILLISECOND)
             return
 
     async def _learn(self) -> Offset | None:

@@ -23,6 +23,8 @@ class SandboxNetwork:
     Implements the `Processor` port, and is a `Witness`. Many processes may run one each on the same journal.
     """
 
+    takes_test_cards = True
+
     def __init__(self, *, journal: Store, clock: Clock) -> None:
         self._journal = Journal(journal)
         self._clock = clock

@@ -139,6 +139,8 @@ class Network(NewsDesk):
 class GatedNetwork:
     """The network behind a gate."""
 
+    takes_test_cards = Network.takes_test_cards
+
     def __init__(self, network: Network, later: Later) -> None:
         self._network = network
         self._later = later

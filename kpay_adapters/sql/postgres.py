@@ -26,6 +26,9 @@ from kpay_core.query import Query
 
 T = TypeVar("T")
 
+# A server that is there says good-bye within milliseconds.
+CLOSE_SECONDS = 1.0
+
 encode = msgspec.json.Encoder().encode
 
 # The rows themselves are at fault: a constraint, a value that does not fit its column, a key too long for an index.
@@ -97,7 +100,10 @@ class PostgresSession:
 
     async def close(self) -> None:
         if connection := self._line.close():
-            await connection.close(timeout=1)
+            try:
+                await connection.close(timeout=CLOSE_SECONDS)
+            except (asyncpg.PostgresError, *LOST):
+                connection.terminate()
 
     async def _ask(self, ask: Callable[[Postgres], Awaitable[T]]) -> T:
         connection = await self._line.get()
@@ -106,6 +112,10 @@ class PostgresSession:
                 return await ask(connection)
         except (asyncpg.DeadlockDetectedError, asyncpg.SerializationError) as error:
             raise Clash(name_of(error)) from error
+        except asyncio.CancelledError:
+            # What it was asked is still under way there, and nobody else can ask it anything.
+            self._abandon(connection)
+            raise
         except asyncpg.DivisionByZeroError:
             raise
         except REFUSED as error:

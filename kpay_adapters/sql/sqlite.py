@@ -82,11 +82,13 @@ class SqliteSession:
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
                 return await on_thread(connection, function)
-        except TimeoutError as error:
-            # The disk hangs. Whatever the thread still does, it does without us.
+        except (TimeoutError, asyncio.CancelledError) as error:
+            # The disk hangs, or the one who asked is gone. Whatever the thread still does, it does without us.
             self._line.drop()
             connection.stop()  # pyright: ignore[reportUnknownMemberType]
-            raise Lost("the database did not answer") from error
+            if isinstance(error, TimeoutError):
+                raise Lost("the database did not answer") from error
+            raise
 
 
 async def on_thread(connection: aiosqlite.Connection, function: Callable[[sqlite3.Connection], T]) -> T:

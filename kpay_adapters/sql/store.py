@@ -58,8 +58,10 @@ class SqlStore:
 
     async def close(self) -> None:
         """Write what is queued, and end. Whoever comes later is told `Unavailable`."""
-        await self._writer.close()
-        await self._reader.close()
+        try:
+            await self._writer.close()
+        finally:
+            await self._reader.close()
 
     async def get(self, kind: type[R], id: str) -> R | None:
         """Return the newest version of one record, or None."""

@@ -21,7 +21,7 @@ import msgspec
 from msgspec import Meta
 
 from kpay_core.commit import Record, bump
-from kpay_core.domain.cards import Card, CardSummary, check_card, summarise
+from kpay_core.domain.cards import Card, CardSummary, check_card, is_for_tests, summarise
 from kpay_core.domain.looks import OVERDUE, next_look
 from kpay_core.domain.machine import step
 from kpay_core.domain.metadata import Metadata
@@ -62,6 +62,8 @@ SHOWN: dict[Status, ShownStatus] = {
     status: shown for shown, statuses in SHOWN_AS.items() for status in statuses
 }
 
+TEST_CARD = "test_card"
+
 # What the network says and a merchant may be told, by its code; any other code reads as a generic decline.
 DECLINES = {
     "generic_decline": "The card was declined.",
@@ -71,7 +73,7 @@ DECLINES = {
     "expired_card": "The card has expired.",
     "incorrect_cvc": "The card's security code is incorrect.",
     "processing_error": "An error occurred while processing the card.",
-    "test_card": "A test card was used in live mode.",
+    TEST_CARD: "A test card was used in live mode.",
 }
 
 # The failure code of a charge that was undone because its outcome could not be known, or not be told in time.
@@ -214,6 +216,11 @@ def open_charge(
         created_at=now,
         look_at=next_look(created_at=now, looks=0, now=now),
     )
+
+
+def decline_test_card(charge: Charge, card: Card) -> Verdict | None:
+    """Decline a test card in live mode, of which no network need hear (contract, section 9); else None."""
+    return Verdict(Outcome.DECLINED, TEST_CARD) if charge.livemode and is_for_tests(card.number) else None
 
 
 def settle(charge: Charge, verdict: Verdict) -> Charge:

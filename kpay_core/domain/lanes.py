@@ -96,8 +96,3 @@ def differ(one: Lane, other: Lane) -> bool:
 def call(lane: Lane, *, now: datetime) -> Lane:
     """Note that the endpoint has changed: whoever holds the lane learns of it, else somebody is to look now."""
     return bump(lane) if is_held(lane, now=now) else bump(lane, due_at=now)
-
-
-def settled_at(lane: Lane) -> datetime | None:
-    """Tell when nothing that was written down can start any more; None where nothing is on its way."""
-    return max((claim.since + START_WITHIN for claim in lane.sending), default=None)

@@ -18,6 +18,11 @@ def processor_of(ports: Ports, scope: Scope) -> Processor:
         raise NoProcessor(scope.mode) from None
 
 
+def takes_test_cards(processor: Processor) -> bool:
+    """Tell whether a processor is a sandbox, for which test cards are made."""
+    return getattr(processor, "takes_test_cards", False)
+
+
 async def ask(question: Awaitable[A]) -> A | None:
     """Return the answer of a network or a bank, or None when none came and nothing is known."""
     try:

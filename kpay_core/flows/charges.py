@@ -16,7 +16,7 @@ from kpay_core.domain.processing import Outcome, Verdict
 from kpay_core.domain.refunds import Refund
 from kpay_core.domain.scope import Scope
 from kpay_core.flows import once
-from kpay_core.flows.asking import ask, processor_of
+from kpay_core.flows.asking import ask, processor_of, takes_test_cards
 from kpay_core.flows.booking import book_of
 from kpay_core.flows.durably import Turns, commit
 from kpay_core.flows.reading import list_page, own
@@ -89,7 +89,8 @@ async def _attempt(
     book: Book | None,
 ) -> Answer:
     """Ask the network once, with the card in hand. Nobody else can: the card is kept nowhere."""
-    verdict = await ask(
+    verdict = None if takes_test_cards(processor) else charges.decline_test_card(charge, card)
+    verdict = verdict or await ask(
         processor.authorise(reference=charge.id, amount=charge.amount, currency=charge.currency, card=card)
     )
     if verdict is None:

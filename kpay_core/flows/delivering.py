@@ -148,7 +148,7 @@ class Shift:
                 return False
             plan, again = await self._plan()
             posts = self._posts(plan.starting)
-            now = self.ports.clock.now()
+            now, began = self.ports.clock.now(), self.ports.clock.monotonic()
             # Whose lease had lapsed holds it still, by a clock that was turned back meanwhile.
             if not lanes.may_hold(self.lane, holder=self.holder, now=now):
                 return False
@@ -157,7 +157,8 @@ class Shift:
             lane = self._next_lane(claims, hold=again, now=now)
             if plan.written or plan.starting or (not claims and lanes.differ(lane, self.lane)):
                 await commit(self.ports, lane, *plan.written)
-                again = self._note(lane, plan, claims, posts) or again
+                too_late = self.ports.clock.monotonic() - began >= lanes.START_WITHIN.total_seconds()
+                again = self._note(lane, plan, claims, posts, too_late=too_late) or again
             if not self.under_way and not again:
                 return False
         except Conflict:
@@ -242,15 +243,17 @@ class Shift:
             return lanes.hold(self.lane, claims, holder=self.holder, now=now)
         return lanes.release(self.lane, due_at=now if self.queue or self.more else self.next_at)
 
-    def _note(self, lane: Lane, plan: Plan, claims: Sequence[Claim], posts: Sequence[Post]) -> bool:
-        """Take what is durable now for true, and send what was started. True where it came too late for that."""
+    def _note(
+        self, lane: Lane, plan: Plan, claims: Sequence[Claim], posts: Sequence[Post], *, too_late: bool
+    ) -> bool:
+        """Take what is durable now for true, and send what was started. True where it is too late for that."""
         self.lane = lane
         self.attempts += len(self.replies)
         self.replies = []
         for id in plan.ended & self.under_way.keys():
             del self.under_way[id]
         started = claims[len(claims) - len(plan.starting) :]
-        if started and self.ports.clock.now() - started[0].since >= lanes.START_WITHIN:
+        if started and too_late:
             # The endpoint may have changed since, and its merchant been told so.
             self.queue = [*plan.starting, *self.queue]
             return True

@@ -114,10 +114,13 @@ async def _change(ports: Ports, scope: Scope, id: str, change: Change) -> Endpoi
 
 
 async def _until_settled(ports: Ports, lane: Lane) -> None:
-    """Wait until what was written down to be started has started, or never will."""
-    settled_at = lanes.settled_at(lane)
-    if settled_at is not None and (seconds := (settled_at - ports.clock.now()).total_seconds()) > 0:
-        await ports.clock.sleep(min(seconds, lanes.START_WITHIN.total_seconds()))
+    """
+    Wait until what was written down on a lane to be started has started, or never will.
+
+    Since when is known by the clock of whoever wrote it, which need not be ours. It was written before this change.
+    """
+    if lane.sending:
+        await ports.clock.sleep(lanes.START_WITHIN.total_seconds())
 
 
 async def get_endpoint(ports: Ports, scope: Scope, id: str) -> Endpoint:

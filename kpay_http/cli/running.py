@@ -80,6 +80,7 @@ def introduce(demo: Approved, url: str) -> None:
     for mode, pair in modes:
         say(f"  {mode} secret key       {pair.secret}")
         say(f"  {mode} publishable key  {pair.publishable}")
+    say("\nThere is no live processor: in live mode POST /v1/charges answers 503.")
     say(
         f"\nMake a charge:\n\ncurl {url}/v1/charges \\\n"
         f'  -H "Authorization: Bearer {demo.keys.test.secret}" \\\n'
@@ -157,8 +158,8 @@ def sandbox(host: str, port: int, journal: str) -> None:
     """
     The card network and the bank of test mode as a process of its own.
 
-    It lives on when installations are stopped, killed or made anew, and any number may share it: KPAY_SANDBOX_URL
-    tells them where it is. Logs what it is asked, and what it answers.
+    It lives on when the processes of its installation are stopped, killed or made anew; KPAY_SANDBOX_URL tells them
+    where it is. Logs what it is asked, and what it answers.
     """
     logs.configure(read_settings().log_format)
 

@@ -81,6 +81,20 @@ def test_requests_sent_ahead_on_one_connection_are_answered_in_order(running: tu
     assert found[0][2]["id"] < found[3][2]["id"]
 
 
+def test_what_comes_behind_a_chunked_body_is_no_header(running: tuple[Server, str]) -> None:
+    """A proxy that looks at headers has seen neither key (RFC 9110, section 6.5.1)."""
+    server, key = running
+    bearer = b"Authorization: Bearer " + key.encode() + b"\r\n"
+    body = json.dumps(CHARGE).encode()
+    chunk = b"%x\r\n" % len(body) + body + b"\r\n0\r\n"
+    chunked = HEAD + b"Transfer-Encoding: chunked\r\n"
+    ((status, _, _),) = talk(server, chunked + b"\r\n" + chunk + bearer + b"\r\n").answers
+    assert status == 401
+    twice = chunked + bearer + b"\r\n" + chunk + bearer + b"Idempotency-Key: a\r\nIdempotency-Key: b\r\n\r\n"
+    found = talk(server, twice + twice, count=2).answers
+    assert [status for status, _, _ in found] == [201, 201]
+
+
 def test_a_body_over_64_kib_is_413_also_when_its_end_never_comes(running: tuple[Server, str]) -> None:
     server, key = running
     bearer = b"Authorization: Bearer " + key.encode() + b"\r\n"

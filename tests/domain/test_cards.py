@@ -10,7 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kpay_core.domain.cards import Card, brand_of, check_card, passes_luhn, summarise
+from kpay_adapters.sandbox.cards import BEHAVING, DECLINED, REASONS
+from kpay_core.domain.cards import (
+    TEST_NUMBERS,
+    Card,
+    brand_of,
+    check_card,
+    is_for_tests,
+    passes_luhn,
+    summarise,
+)
 
 NUMBER = "4242424242424242"
 CARD = Card(number=NUMBER, exp_month=12, exp_year=2030, cvc="737")
@@ -169,3 +178,16 @@ def test_only_the_last_four_digits_are_kept() -> None:
     assert '"last4":"4242"' in kept
     assert NUMBER[:-4] not in kept
     assert "737" not in kept
+
+
+@pytest.mark.parametrize("number", sorted({*TEST_NUMBERS, *BEHAVING, *DECLINED, *REASONS}))
+def test_each_magic_card_is_a_test_card(number: str) -> None:
+    assert passes_luhn(number)
+    assert is_for_tests(number)
+
+
+@pytest.mark.parametrize(
+    "number", ["4539578763621486", "4000010000000001", "40000000000000002", "400000000002"]
+)
+def test_a_card_that_a_bank_may_have_issued_is_none(number: str) -> None:
+    assert not is_for_tests(number)

@@ -62,11 +62,5 @@ def test_each_worker_that_died_counts_for_what_it_was_sending() -> None:
     assert lanes.lost(FREE) == {}
 
 
-def test_what_was_written_down_starts_within_a_second_or_not_at_all() -> None:
-    claims = [Claim(delivery="dlv_1", since=NOW - LEASE), Claim(delivery="dlv_2", since=NOW)]
-    assert lanes.settled_at(lanes.hold(FREE, claims, holder="a", now=NOW)) == NOW + START_WITHIN
-    assert lanes.settled_at(FREE) is None
-
-
 def test_a_lease_is_longer_than_an_attempt_and_the_patience_with_a_database() -> None:
     assert timedelta(seconds=15) + timedelta(seconds=20) + START_WITHIN < LEASE

@@ -10,6 +10,7 @@ from kpay_adapters.testing import FrozenClock
 from kpay_core import Scope
 from kpay_core.domain.charges import Charge, read_new_charge
 from kpay_core.domain.errors import Invalid, NoProcessor, NotFound
+from kpay_core.domain.events import Event
 from kpay_core.domain.idempotency import Outcome
 from kpay_core.domain.processing import Outcome as Network
 from tests.flows.world import DOWN, GOOD, LATE, LOST, World, check_books, request
@@ -151,6 +152,36 @@ async def test_a_replay_is_answered_also_when_the_card_has_expired_since() -> No
     assert (again.body, again.replayed) == (first.body, True)
     with pytest.raises(Invalid, match="Validation"):
         await world.kpay.create_charge(world.scope, body, idempotency_key="other")
+
+
+class Live:
+    """A network that is no sandbox."""
+
+    takes_test_cards = False
+
+    def __init__(self, network: Any) -> None:
+        self._network = network
+        self.asked: list[str] = []
+
+    def __getattr__(self, name: str) -> object:
+        self.asked.append(name)
+        return getattr(self._network, name)
+
+
+@pytest.mark.parametrize("number", ["4242424242424242", "4000000000000077"])
+async def test_a_test_card_is_declined_in_live_mode_and_no_network_asked(number: str) -> None:
+    world = await World().open()
+    network = Live(world.network)
+    world.kpay.processors = {"live": network}  # pyright: ignore[reportAttributeAccessIssue]
+    world.scope = Scope(world.scope.merchant, livemode=True)
+    declined = await world.charge(number, key="k")
+    assert declined.outcome is Outcome.DECLINED
+    assert '"decline_code":"test_card"' in declined.body
+    assert network.asked == []
+    assert (await world.charge(number, key="k")).body == declined.body
+    taken = await world.charge("4539578763621486")
+    assert (taken.value["status"], network.asked) == ("succeeded", ["authorise"])
+    assert [each.type for each in await world.all(Event)] == ["charge.failed", "charge.succeeded"]
 
 
 @pytest.mark.parametrize("key", [None, "k"])

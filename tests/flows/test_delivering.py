@@ -32,6 +32,7 @@ from tests.flows.world import (
     Stepped,
     World,
     check_deliveries,
+    drive,
     drive_anyhow,
     every_choice,
 )
@@ -213,9 +214,9 @@ async def test_a_new_url_is_where_the_next_attempt_goes_also_in_the_middle_of_a_
     world, endpoint = await a_world(hang, charges=12, clock=SharedClock())
     work = world.kpay.deliver_to(endpoint, world.courier())
     step_until(work, lambda: len(world.received) == 8)
-    # What was written down to be started has started by then, so the change need not wait for it.
-    world.clock.advance(lanes.START_WITHIN)
-    await beside(world, 1).patch(endpoint, url="https://new.example/")
+    change = beside(world, 1).patch(endpoint, url="https://new.example/")
+    (changed,) = drive(world.clock, Random(0), change)
+    assert isinstance(changed, Endpoint)
     world.clock.advance(timedelta(seconds=15))
     step_until(work, lambda: len(world.received) == 12)
     assert Counter(got.post.url for got in world.received) == {
@@ -240,6 +241,61 @@ async def test_a_change_of_where_posts_go_returns_when_none_can_start_for_the_ol
     await world.store.commit(lanes.hold(lane, claims, holder="another", now=began))
     await world.patch(endpoint, **changes)
     assert world.clock.now() - began == (START_WITHIN if waits else timedelta(0))
+
+
+class Behind(SharedClock):
+    """A worker's clock that is behind everybody else's, and on which no time passes by itself."""
+
+    def __init__(self, clock: SharedClock, by: timedelta) -> None:
+        super().__init__(clock.now() - by)
+        self._clock, self._by = clock, by
+
+    def now(self) -> datetime:
+        return self._clock.now() - self._by
+
+    def monotonic(self) -> float:
+        return self._clock.monotonic()
+
+    def turn_back(self, by: timedelta) -> None:
+        self._by += by
+
+
+@pytest.mark.parametrize("turned", [timedelta(0), timedelta(seconds=5)])
+@pytest.mark.parametrize("behind", [timedelta(0), timedelta(milliseconds=250), timedelta(seconds=2)])
+@pytest.mark.parametrize("change", ["disable", "delete", "move"])
+async def test_nothing_starts_for_the_old_place_after_a_change_also_by_a_clock_that_is_behind(
+    change: str, behind: timedelta, turned: timedelta
+) -> None:
+    """A worker has written down what it starts, and hears of that late; the endpoint changes meanwhile."""
+    world, endpoint = await a_world(clock=SharedClock())
+    clock = Behind(world.clock, behind)
+    worker = beside(world, 1)
+    worker.kpay.clock = clock
+    sound = world.store
+
+    class Late:
+        """A store whose writer hears of its lane only after the change has been answered."""
+
+        get, find = sound.get, sound.find
+
+        async def commit(self, *records: Record, held: Sequence[Record] = ()) -> None:
+            await sound.commit(*records, held=held)
+            if not any(isinstance(record, Lane) and record.sending for record in records):
+                return
+            match change:
+                case "disable":
+                    changed = world.patch(endpoint, status="disabled")
+                case "delete":
+                    changed = world.kpay.delete_endpoint(world.scope, endpoint)
+                case _:
+                    changed = world.patch(endpoint, url="https://new.example/")
+            drive(world.clock, Random(0), changed)
+            clock.turn_back(turned)
+
+    worker.kpay.store = Late()  # pyright: ignore[reportAttributeAccessIssue]
+    work = worker.kpay.deliver_to(endpoint, worker.courier())
+    drive(world.clock, Random(0), work)
+    assert "https://shop.example/hooks" not in {got.post.url for got in world.received}
 
 
 # Disabled, enabled, deleted.

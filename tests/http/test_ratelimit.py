@@ -90,6 +90,19 @@ def test_it_is_a_token_bucket(rate: int, burst: int, pauses: list[int]) -> None:
         assert (decision.allowed, decision.remaining) == (expected, int(tokens))
 
 
+@pytest.mark.parametrize(("rate", "seconds"), [(300, 60), (7, 100), (400_000, 0.01), (700_000, 0.01)])
+def test_never_more_pass_than_are_promised_also_where_a_second_has_no_whole_share_for_each(
+    rate: int, seconds: float
+) -> None:
+    microseconds = 0
+    limiter = MemoryLimiter(TokenBucket(rate=rate, burst=5), clock=lambda: Fraction(microseconds, 10**6))  # type: ignore[arg-type]
+    passed = 0
+    while microseconds < seconds * 10**6:
+        passed += asyncio_run(limiter.take("mer_1:test")).allowed
+        microseconds += max(1, 10**6 // rate // 4)
+    assert passed <= 5 + rate * seconds
+
+
 def asyncio_run(take: object) -> Decision:
     """Finish a take that never waits, without the price of an event loop."""
     try:

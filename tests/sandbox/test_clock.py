@@ -9,6 +9,7 @@ import pytest
 from kpay_adapters.memory import MemoryStore
 from kpay_adapters.sandbox.clock import OFFSET, Offset, SandboxClock
 from kpay_adapters.testing import START, FrozenClock
+from kpay_core.commit import Record
 from tests.flows.world import Interleaved
 
 pytestmark = pytest.mark.anyio
@@ -68,6 +69,25 @@ async def test_one_who_is_behind_turns_nobody_back(machine: Machine) -> None:
     later = machine.process()
     await later.follow()
     assert later.now() == START + 2 * HOUR
+
+
+async def test_one_who_hears_late_that_it_was_turned_does_not_turn_it_back(machine: Machine) -> None:
+    two, sound = machine.process(), machine.journal
+
+    class Late:
+        """A journal whose writer hears of his commit after another has turned the time further."""
+
+        get = sound.get
+
+        async def commit(self, *records: Record) -> None:
+            await sound.commit(*records)
+            await two.turn_to(START + 2 * HOUR)
+            await one.follow()
+
+    machine.journal = Late()
+    one = machine.process()
+    await one.turn_to(START + HOUR)
+    assert one.now() == START + 2 * HOUR
 
 
 async def test_of_two_who_turn_it_at_once_the_later_time_stays(machine: Machine) -> None:

@@ -204,7 +204,7 @@ class SeeingClock:
     def __init__(self, scene: Scene, clock: SimulatedClock) -> None:
         self._scene = scene
         self._clock = clock
-        self.sleep = clock.sleep
+        self.sleep, self.monotonic = clock.sleep, clock.monotonic
 
     def now(self) -> datetime:
         now = self._clock.now()

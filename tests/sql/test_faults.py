@@ -14,6 +14,7 @@ import pytest
 from kpay_adapters.sql import database as limits
 from kpay_adapters.sql import engines, sqlite
 from kpay_adapters.sql import postgres as postgres_module
+from kpay_adapters.sql import reader as reader_module
 from kpay_adapters.sql.engines import sqlite_path
 from kpay_adapters.sql.store import SqlStore
 from kpay_adapters.testing.records import a_merchant
@@ -54,6 +55,8 @@ class Wire:
         # Once set, what the server says is swallowed, and then the wire is cut.
         self.mute = False
         self.cut = False
+        # Once set, what the server says is swallowed, and the wire stays.
+        self.silent = False
         self._writers: list[asyncio.StreamWriter] = []
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -94,7 +97,8 @@ class Wire:
                 if answers and self.mute:
                     self.hang_up()
                     return
-                target.write(data)
+                if not (answers and self.silent):
+                    target.write(data)
         except OSError:
             pass
         finally:
@@ -198,6 +202,43 @@ async def test_a_server_that_hangs_is_given_up(
         # Reads have connections of their own.
         assert await store.get(Merchant, merchant.id) is not None
         await eventually(lambda: store.commit(a_merchant()))
+
+
+async def test_after_a_silence_reads_have_new_connections(
+    wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that fell silent acknowledges no cancellation either, and whoever waits for that waits for ever."""
+    for module in (postgres_module, reader_module):
+        monkeypatch.setattr(module, "ANSWER_SECONDS", 0.3)
+    async with SqlStore(wire.url, TABLES) as store:
+        merchant = a_merchant()
+        await store.commit(merchant)
+        query = Query(kind=Merchant, where=(("id", "=", merchant.id),), limit=2)
+        assert await store.get(Merchant, merchant.id) == merchant
+        assert await store.find(query) == [merchant]
+        wire.silent = True
+        for ask in (lambda: store.get(Merchant, merchant.id), lambda: store.find(query)):
+            with pytest.raises(Unavailable):
+                await ask()
+        wire.silent = False
+        # The old connections are still up, and still say nothing of what was asked: their answers were swallowed.
+        assert await eventually(lambda: store.get(Merchant, merchant.id)) == merchant
+        assert await eventually(lambda: store.find(query)) == [merchant]
+
+
+async def test_a_store_closes_also_where_its_database_has_fallen_silent(
+    wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres_module, "CLOSE_SECONDS", 0.1)
+    store = await SqlStore(wire.url, TABLES).__aenter__()
+    await store.commit(a_merchant())
+    assert await store.find(Query(kind=Merchant, limit=2))
+    wire.silent = True
+    asking = asyncio.create_task(store.get(Merchant, "mer_unknown"))
+    await asyncio.sleep(0.05)
+    await store.close()
+    with pytest.raises(Unavailable):
+        await asking
 
 
 async def test_a_lock_that_is_held_too_long_leaves_nothing_written(
