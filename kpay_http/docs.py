@@ -48,7 +48,7 @@ async def openapi(request: AnyRequest) -> Response[bytes]:
 @get("/docs", sync_to_thread=True)
 def page() -> Response[bytes]:
     headers = {"Content-Security-Policy": POLICY}
-    return Response(content_of(HERE / "docs.html"), media_type="text/html; charset=utf-8", headers=headers)
+    return Response(content_of(HERE / "docs.html"), media_type="text/html", headers=headers)
 
 
 @get("/docs/{name:str}", sync_to_thread=True)

@@ -26,7 +26,7 @@ async def readyz(request: AnyRequest) -> Response[bytes]:
 async def metrics(request: AnyRequest) -> Response[bytes]:
     """Everything this process counts."""
     text = request.app.state.system.metrics.text()
-    return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
+    return Response(text, media_type="text/plain; version=0.0.4")
 
 
 ROUTES = (healthz, readyz, metrics)

@@ -46,6 +46,15 @@ class Facts:
         self.headers: dict[str, str] = {}
 
 
+def is_a_path(path: str) -> bool:
+    """
+    Tell whether a path can be one of ours.
+
+    The framework takes a slash too many for none, and answers a request for the object of an empty id with a list.
+    """
+    return len(path) <= PATH_LIMIT and "//" not in path and (path == "/" or not path.endswith("/"))
+
+
 def facts_of(scope: Any) -> Facts:
     return scope[KEY]
 
@@ -77,7 +86,7 @@ class Observer:
             await send(message)
 
         try:
-            if len(scope["path"]) > PATH_LIMIT:
+            if not is_a_path(scope["path"]):
                 await send_refusal(refuse(NotFound()), send_with_headers)
             else:
                 await self._app(scope, receive, send_with_headers)

@@ -96,7 +96,11 @@ def _operation(operation: Operation, method: str, path: str) -> dict[str, Any]:
         str(status): _answer(outcomes[status], {"schema": _schema_of(view)}, operation)
         for status, view in operation.answers.items()
     }
-    errors = {str(status): _answer(text, ENVELOPE, None) for status, text in sorted(refusals.items())}
+    errors = {
+        # A decline is an outcome, and replayed like any other.
+        str(status): _answer(text, ENVELOPE, operation if status == 402 else None)
+        for status, text in sorted(refusals.items())
+    }
     described: dict[str, Any] = {
         "operationId": operation.id,
         "summary": operation.summary,

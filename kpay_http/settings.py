@@ -90,7 +90,7 @@ def read_settings(environment: Mapping[str, str] = os.environ, *, test_clock: bo
         database_url=take(
             "KPAY_DATABASE_URL",
             "sqlite:///kpay.db",
-            _url(("sqlite", "postgresql")),
+            database_url,
             "sqlite:///file.db or postgresql://user@host/db, special characters in it percent-encoded",
         ),
         host=take("KPAY_HOST", "127.0.0.1", str, "an address to listen on"),
@@ -118,11 +118,20 @@ def read_settings(environment: Mapping[str, str] = os.environ, *, test_clock: bo
     )
 
 
+def database_url(text: str) -> str:
+    """Read the URL of a database: a file of SQLite, which is shared, or a server of PostgreSQL. Raises `ValueError`."""
+    if not text.startswith("sqlite:"):
+        return _url(("postgresql",))(text)
+    path = text.removeprefix("sqlite:///")
+    if path.strip("/") in ("", ":memory:") or path == text or "?" in path:
+        raise ValueError
+    return text
+
+
 def _url(schemes: tuple[str, ...]) -> Callable[[str], str]:
     def read(text: str) -> str:
         parts = urlsplit(text)
-        is_sound = parts.path.strip("/") if parts.scheme == "sqlite" else _is_server(parts)
-        if parts.scheme not in schemes or not is_sound:
+        if parts.scheme not in schemes or not _is_server(parts):
             raise ValueError
         return text
 

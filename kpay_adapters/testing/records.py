@@ -309,3 +309,31 @@ def an_attempt(delivery: Delivery, **changes: Any) -> Attempt:
         "answer": "down",
     }
     return Attempt(**fields | changes)
+
+
+def one_of_each() -> list[Record]:
+    """Make one record of each kind, with something in every field that may have it, parents before children."""
+    merchant = a_merchant()
+    book, charge = a_book(merchant), a_charge(merchant)
+    endpoint, event = an_endpoint(merchant), an_event(merchant)
+    delivery = a_delivery(event, endpoint)
+    return [
+        merchant,
+        an_api_key(merchant, expires_at=NOW, revoked_at=NOW),
+        book,
+        a_settlement(book),
+        a_transfer(book),
+        a_sheet(book),
+        a_payout(book),
+        charge,
+        a_refund(charge),
+        a_dispute(charge),
+        a_key(charge),
+        a_notice(),
+        endpoint,
+        some_subscriptions(endpoint),
+        a_held_lane(endpoint),
+        event,
+        delivery,
+        an_attempt(delivery),
+    ]

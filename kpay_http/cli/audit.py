@@ -76,6 +76,9 @@ async def run(*, journal: bool) -> tuple[Report, bool]:
     if settings.database_file is not None and not settings.database_file.exists():
         raise compose.Unreachable(f"There is no database {settings.database_file}.")
     await compose.check_migrated(settings)
+    # Its time is that of a sandbox, where there is one to ask.
+    if not compose.has_journal(settings) or (settings.sandbox_url is not None and not journal):
+        settings = msgspec.structs.replace(settings, test_clock=False)
     async with compose.open_kpay(settings, NO_SECRET) as opened:
         witnesses = compose.witnesses_of(settings, opened.kpay) if journal else {}
         try:

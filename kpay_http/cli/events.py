@@ -33,7 +33,7 @@ def list_all(type: str | None, limit: int, merchant: str | None, mode: Mode, as_
         scope = await scope_of(kpay, merchant, mode)
         return await kpay.list_events(scope, {"limit": limit, "type": type})
 
-    found = with_kpay(work).data
+    found = with_kpay(work, by_machines_time=True).data
     if as_json:
         print_json([view_event(event) for event in found])
         return
@@ -52,7 +52,7 @@ def show(id: str, merchant: str | None, mode: Mode, as_json: bool) -> None:
     async def work(kpay: Kpay) -> Event:
         return await kpay.get_event(await scope_of(kpay, merchant, mode), id)
 
-    event = with_kpay(work)
+    event = with_kpay(work, by_machines_time=True)
     if not as_json:
         say(f"{time(event.created_at)}  {event.id}  {event.type}")
     print_json(view_event(event))

@@ -38,7 +38,7 @@ def shown(key: ApiKey) -> dict[str, Any]:
 @as_json
 def list_all(merchant: str, as_json: bool) -> None:
     """List a merchant's keys, oldest first, ended ones too."""
-    found = [shown(key) for key in with_kpay(lambda kpay: kpay.list_keys(merchant))]
+    found = [shown(key) for key in with_kpay(lambda kpay: kpay.list_keys(merchant), by_machines_time=True)]
     if as_json:
         print_json(found)
         return
@@ -79,7 +79,8 @@ def revoke(merchant: str, id: str, as_json: bool) -> None:
             raise Invalid({"KEY_ID": ["no such key of this merchant"]})
         return await kpay.revoke_key(found[0].id)
 
-    revoked = with_kpay(work)
+    # Without a look at a sandbox, which may be away: a revoked key opens nothing at any time.
+    revoked = with_kpay(work, by_machines_time=True)
     print_json(shown(revoked)) if as_json else say(f"{revoked.hint} is revoked.")
 
 

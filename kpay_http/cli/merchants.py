@@ -114,7 +114,7 @@ def update(
 @as_json
 def list_all(limit: int, as_json: bool) -> None:
     """List merchants, newest first."""
-    found = with_kpay(lambda kpay: kpay.list_merchants(limit=limit))
+    found = with_kpay(lambda kpay: kpay.list_merchants(limit=limit), by_machines_time=True)
     if as_json:
         print_json([{**shown(each), "created_at": time(each.created_at)} for each in found])
         return

@@ -18,7 +18,7 @@ from kpay_http.cli.tools import say, settings_with
 from kpay_http.docs import document
 from kpay_http.server import serve as serve_until_stopped
 from kpay_http.server import spare_the_collector, until_signalled
-from kpay_http.settings import read_settings
+from kpay_http.settings import database_url, read_settings
 from kpay_http.working import work_for_ever
 
 host_option = click.option("--host", help="Address to listen on.  [KPAY_HOST, else 127.0.0.1]")
@@ -136,7 +136,11 @@ def worker(host: str | None, metrics_port: int | None, local_webhooks: bool) -> 
             with ExitStack() as stack:
                 on = None
                 if metrics_port is not None:
-                    on = stack.enter_context(system.metrics.served(settings.host, metrics_port))
+                    try:
+                        on = stack.enter_context(system.metrics.served(settings.host, metrics_port))
+                    except OSError as error:
+                        told = f"{settings.host}, port {metrics_port}, cannot be listened at: {error}"
+                        raise compose.Unreachable(told) from error
                 await until_signalled(
                     work_for_ever(system), on_start=lambda: log.info("working", metrics_port=on)
                 )
@@ -162,6 +166,12 @@ def sandbox(host: str, port: int, journal: str) -> None:
     where it is. Logs what it is asked, and what it answers.
     """
     logs.configure(read_settings().log_format)
+    try:
+        database_url(journal)
+    except ValueError:
+        raise click.BadParameter(
+            "a journal is sqlite:///file.db or postgresql://user@host/db", param_hint="--journal"
+        ) from None
 
     def tell(asked: str, reference: str, outcome: str) -> None:
         log.info(asked, reference=reference, outcome=outcome)

@@ -13,7 +13,7 @@ from kpay_http.compose.databases import (
 )
 from kpay_http.compose.deliverers import open_kicker, open_sender
 from kpay_http.compose.journals import JOURNAL_METADATA
-from kpay_http.compose.sandboxes import serve_sandbox, witnesses_of
+from kpay_http.compose.sandboxes import has_journal, serve_sandbox, witnesses_of
 from kpay_http.compose.systems import Opened, open_kpay, open_system
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ __all__ = [
     "Opened",
     "Unreachable",
     "check_migrated",
+    "has_journal",
     "keyring_of",
     "migrate_all",
     "open_check",

@@ -60,6 +60,7 @@ async def migrate_all(settings: Settings) -> None:
     """Make or bring up to date all that is stored."""
     from kpay_adapters.sql import migrate
 
+    await _behind(settings)
     with reaching(settings):
         await migrate.migrate(settings.database_url)
         if settings.sandbox_url is None:
@@ -68,10 +69,14 @@ async def migrate_all(settings: Settings) -> None:
 
 async def check_migrated(settings: Settings) -> None:
     """Raise `NotMigrated` when the database is behind or ahead, so that nothing is served on another schema."""
+    if await _behind(settings):
+        raise NotMigrated("The database is not up to date: run `kpay migrate`.")
+
+
+async def _behind(settings: Settings) -> bool:
+    """Tell whether there is something to migrate; raises `NotMigrated` when the database is ahead of us."""
     try:
         with reaching(settings):
-            behind = await pending(settings.database_url)
+            return bool(await pending(settings.database_url))
     except Ahead as ahead:
         raise NotMigrated(f"The database is of a newer version: {ahead}.") from ahead
-    if behind:
-        raise NotMigrated("The database is not up to date: run `kpay migrate`.")

@@ -1,7 +1,7 @@
 """The network and the bank of test mode, in this process or as one of their own, and those who know what they did."""
 
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -71,8 +71,20 @@ async def serve_sandbox(journal: str, *, host: str, port: int, on_answer: "OnAns
         await followed(clock)
         network = SandboxNetwork(journal=store, clock=clock)
         desk = served.Desk(network, SandboxBank(journal=store, clock=clock), clock, on_answer=on_answer)
-        async with served.serving(desk, host=host, port=port) as taken:
+        async with AsyncExitStack() as stack:
+            try:
+                taken = await stack.enter_async_context(served.serving(desk, host=host, port=port))
+            except OSError as error:
+                raise Unreachable(f"{host}, port {port}, cannot be listened at: {error}") from error
             yield taken
+
+
+def has_journal(settings: Settings) -> bool:
+    """Tell whether there is a sandbox to ask: one that is a process of its own, or the journal of ours."""
+    if settings.sandbox_url is not None:
+        return True
+    file = sqlite_path(journal_url(settings))
+    return file is None or Path(file).exists()
 
 
 def witnesses_of(settings: Settings, kpay: Kpay) -> dict[str, Witness]:
@@ -80,8 +92,8 @@ def witnesses_of(settings: Settings, kpay: Kpay) -> dict[str, Witness]:
     network, bank = kpay.processors["test"], kpay.rails["test"]
     if isinstance(network, RemoteSandbox):
         return {"test": network}
-    file = sqlite_path(journal_url(settings))
-    is_there = file is None or Path(file).exists()
-    if not is_there or not isinstance(network, SandboxNetwork) or not isinstance(bank, SandboxBank):
+    if not has_journal(settings):
         return {}
+    assert isinstance(network, SandboxNetwork), "there is no other"
+    assert isinstance(bank, SandboxBank), "there is no other"
     return {"test": Witnesses(network, bank)}

@@ -204,6 +204,14 @@ def test_any_id_is_a_404(victim: Client, root: str, id: str) -> None:
     assert answer.status_code == 404
 
 
+@pytest.mark.parametrize(
+    "path", ["/v1/charges/", "/v1/charges//", "//v1/charges", "/v1//charges", "/v1/refunds/", "/docs/"]
+)
+def test_a_path_with_a_slash_too_many_is_none_of_ours(victim: Client, path: str) -> None:
+    for method in ("GET", "POST", "DELETE"):
+        assert ask(victim, method, path).status_code == 404
+
+
 def test_long_paths_are_not_remembered(victim: Client) -> None:
     def ask_for_many(mark: str) -> None:
         for number in range(100):

@@ -122,6 +122,22 @@ def test_what_the_sandbox_has_no_record_of_is_found(sqlite: Installation) -> Non
     assert sqlite.command("audit", "--no-journal").exit_code == 0
 
 
+@pytest.mark.parametrize("words", [(), ("--no-journal",)])
+def test_a_database_without_its_journal_is_audited_by_itself_and_nothing_made(
+    sqlite: Installation, words: tuple[str, ...]
+) -> None:
+    """As one that was restored from a backup."""
+    sqlite.migrate()
+    sqlite.merchant()
+    journal = sqlite.folder / "kpay-sandbox.db"
+    for file in sqlite.folder.glob("kpay-sandbox.db*"):
+        file.unlink()
+    done = sqlite.command("audit", *words)
+    assert done.exit_code == 0, done.output
+    assert done.stdout.splitlines()[-2:] == ["Not held against the sandbox's journal.", "Everything agrees."]
+    assert not journal.exists()
+
+
 def test_where_time_was_turned_an_audit_lives_in_the_time_of_the_sandbox(sqlite: Installation) -> None:
     server = sqlite.migrate().serve(KPAY_TEST_CLOCK="1")
     merchant = sqlite.merchant()

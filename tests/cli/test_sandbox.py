@@ -38,6 +38,53 @@ def test_cards_go_to_a_sandbox_on_this_machine_or_encrypted(url: str, is_taken: 
         read_settings({"KPAY_SANDBOX_URL": url})
 
 
+@pytest.mark.parametrize(
+    ("url", "is_taken"),
+    [
+        ("sqlite:///kpay.db", True),
+        ("sqlite:////var/lib/kpay.db", True),
+        ("postgresql://user@host/db", True),
+        ("sqlite:///", False),
+        ("sqlite:///:memory:", False),
+        ("sqlite:///kpay.db?mode=ro", False),
+        ("sqlite:kpay.db", False),
+        ("sqlite://host/kpay.db", False),
+        ("mysql://user@host/db", False),
+        ("kpay.db", False),
+    ],
+)
+def test_a_database_is_a_file_or_a_server(url: str, is_taken: bool) -> None:
+    if is_taken:
+        assert read_settings({"KPAY_DATABASE_URL": url}).database_url == url
+        return
+    with pytest.raises(BadSetting, match="KPAY_DATABASE_URL takes sqlite"):
+        read_settings({"KPAY_DATABASE_URL": url})
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--journal", "mysql://x/y"), "a journal is sqlite:///file.db or postgresql"),
+        (("--host", "nonexistent.invalid"), "cannot be listened at"),
+    ],
+)
+def test_a_sandbox_that_cannot_be_started_says_so_in_one_line(
+    sqlite: Installation, words: tuple[str, ...], told: str
+) -> None:
+    done = sqlite.command("sandbox", "--port", "0", *words)
+    assert done.exit_code != 0
+    assert told in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_key_is_revoked_also_while_the_sandbox_is_away(sqlite: Installation) -> None:
+    merchant = sqlite.migrate().merchant()
+    sqlite.settings |= {"KPAY_SANDBOX_URL": "http://127.0.0.1:1"}
+    listed = sqlite.json("keys", "list", "--merchant", merchant["id"])
+    revoked = sqlite.json("keys", "revoke", "--merchant", merchant["id"], listed[0]["id"])
+    assert revoked["revoked_at"]
+
+
 @pytest.fixture
 def sandbox(sqlite: Installation) -> Server:
     return sqlite.start("sandbox", "--journal", "sqlite:///network.db").wait_until_up()

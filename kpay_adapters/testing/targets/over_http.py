@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from typing import Any
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import SplitResult, quote, urlencode, urlsplit
 
 import msgspec
 
@@ -24,6 +24,8 @@ IDLE_SECONDS = 2
 
 # Told to come back later so often in a row, nobody would go on asking.
 PATIENCE = 30
+
+ADDRESS = "The address must be like http://127.0.0.1:8000 or https://pay.example."
 
 METHODS = {
     "create": "POST",
@@ -66,13 +68,11 @@ class OverHttp:
     delivers = True
 
     def __init__(self, url: str, key: str, *, other_keys: Sequence[str] = (), may_turn: bool = True) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query:
-            raise CannotAsk("The address must be like http://127.0.0.1:8000 or https://pay.example.")
+        parts, host, port = taken_apart(url)
         self.name = f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
         self._prefix = parts.path.rstrip("/")
         self._keys = [checked(each) for each in (key, *other_keys)]
-        self._connection = connect(parts.scheme, parts.hostname, parts.port)
+        self._connection = connect(parts.scheme, host, port)
         self._used_at = time.monotonic()
         self.others = len(other_keys)
         try:
@@ -154,6 +154,19 @@ class OverHttp:
             raise CannotAsk(f"{self.name} cannot be reached: {type(failure).__name__}.") from None
         finally:
             self._used_at = time.monotonic()
+
+
+def taken_apart(url: str) -> tuple[SplitResult, str, int | None]:
+    """Take an address apart: the whole, its host and its port; raises `CannotAsk`, which does not show a password."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        raise CannotAsk(ADDRESS) from None
+    is_sound = parts.scheme in ("http", "https") and "@" not in parts.netloc and not parts.query
+    if not is_sound or not parts.hostname or not parts.path.isascii():
+        raise CannotAsk(ADDRESS)
+    return parts, parts.hostname, port
 
 
 def checked(key: str) -> str:
