@@ -11,6 +11,13 @@ from tests.servers import Server, Site
 # Where nothing is, however it is written. A path is compared as it stands: no dots are resolved, no case is folded.
 NOTHING = [
     *[
+        "/v1/charges/{id}/",
+        "/v1/charges/{id}//",
+        "/v1//charges/{id}",
+        "//v1/charges/{id}",
+        "/v1/charges/{id}%2f",
+    ],
+    *[
         "/v1/./charges",
         "/v1/charges/../charges",
         "/v1/charges/%2e%2e/charges",
@@ -52,14 +59,7 @@ NOTHING = [
 # Other spellings of what is there. They open nothing that the plain path would not.
 OTHER_SPELLINGS = {
     "/v1/charges/{id}": [
-        *[
-            "/v1/charges/{id}/",
-            "/v1/charges/{id}//",
-            "/v1//charges/{id}",
-            "//v1/charges/{id}",
-            "/v1%2fcharges/{id}",
-        ],
-        *["/v1/charges%2f{id}", "/v1/charges/{id}%2f", "/v1/charges/{id}?", "/v1/charges/%30{id[1:]}"],
+        *["/v1%2fcharges/{id}", "/v1/charges%2f{id}", "/v1/charges/{id}?", "/v1/charges/%30{id[1:]}"],
         *["http://evil.test/v1/charges/{id}", "ftp://evil.test/v1/charges/{id}", "/v1/charges/{id}#x"],
     ],
 }
