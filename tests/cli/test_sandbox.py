@@ -39,29 +39,6 @@ def test_cards_go_to_a_sandbox_on_this_machine_or_encrypted(url: str, is_taken: 
 
 
 @pytest.mark.parametrize(
-    ("url", "is_taken"),
-    [
-        ("sqlite:///kpay.db", True),
-        ("sqlite:////var/lib/kpay.db", True),
-        ("postgresql://user@host/db", True),
-        ("sqlite:///", False),
-        ("sqlite:///:memory:", False),
-        ("sqlite:///kpay.db?mode=ro", False),
-        ("sqlite:kpay.db", False),
-        ("sqlite://host/kpay.db", False),
-        ("mysql://user@host/db", False),
-        ("kpay.db", False),
-    ],
-)
-def test_a_database_is_a_file_or_a_server(url: str, is_taken: bool) -> None:
-    if is_taken:
-        assert read_settings({"KPAY_DATABASE_URL": url}).database_url == url
-        return
-    with pytest.raises(BadSetting, match="KPAY_DATABASE_URL takes sqlite"):
-        read_settings({"KPAY_DATABASE_URL": url})
-
-
-@pytest.mark.parametrize(
     ("words", "told"),
     [
         (("--journal", "mysql://x/y"), "a journal is sqlite:///file.db or postgresql"),
