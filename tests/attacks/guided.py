@@ -77,6 +77,8 @@ def main() -> None:
         options = [
             f"-max_len={MAX_INPUT_BYTES}",
             "-len_control=0",
+            # Nobody else writes into the folder, and looking there now and then would send more than was asked for.
+            "-reload=0",
             f"-artifact_prefix={folder}/",
             *sys.argv[1:],
         ]
