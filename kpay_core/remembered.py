@@ -3,7 +3,7 @@
 from collections import OrderedDict
 from datetime import datetime, timedelta
 
-from kpay_core.domain.idempotency import LIFE, IdempotencyKey, State
+from kpay_core.domain.idempotency import IdempotencyKey, State
 from kpay_core.domain.keys import ApiKey
 
 # Of all answers together, in characters: some five thousand of them.
@@ -40,7 +40,7 @@ class Answers:
         key = self._keys.get(id)
         if key is None:
             return None
-        if now >= key.first_used_at + LIFE - MARGIN:
+        if now >= key.open_at - MARGIN:
             self._forget(id)
             return None
         self._keys.move_to_end(id)

@@ -82,10 +82,14 @@ async def open_postgres(url: str) -> Postgres:
     )
 
 
-async def open_sqlite(path: str) -> aiosqlite.Connection:
-    """Open a connection that leaves transactions to us, and whose commits are on the disk when they return."""
+async def open_sqlite(path: str, *, busy_seconds: float = BUSY_SECONDS) -> aiosqlite.Connection:
+    """
+    Open a connection that leaves transactions to us, and whose commits are on the disk when they return.
+
+    SQLite waits `busy_seconds` for a lock that another process holds.
+    """
     connection = await aiosqlite.connect(
-        path, isolation_level=None, timeout=BUSY_SECONDS, cached_statements=CACHED_STATEMENTS
+        path, isolation_level=None, timeout=busy_seconds, cached_statements=CACHED_STATEMENTS
     )
     try:
         await _use_wal(connection)

@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import attrgetter
 from typing import Any, TypeVar
@@ -9,7 +10,7 @@ from typing import Any, TypeVar
 import aiosqlite
 from sqlalchemy import JSON, Column, Table
 
-from kpay_adapters.sql import statements
+from kpay_adapters.sql import engines, statements
 from kpay_adapters.sql.columns import Time
 from kpay_adapters.sql.database import ANSWER_SECONDS, Answer, Away, Line, Lost, Part, Question, Refused
 from kpay_adapters.sql.engines import check_sqlite, open_sqlite
@@ -22,8 +23,15 @@ T = TypeVar("T")
 # integer over 64 bits).
 REFUSED = (sqlite3.IntegrityError, sqlite3.DataError, UnicodeError, OverflowError)
 
-# SQLite takes 32,766 values per statement; the widest table has 21 columns.
+# SQLite takes 32,766 values per statement; the widest table has 25 columns.
 MAX_CHUNK_ROWS = 64
+
+# How often a lock that another process holds is tried for. SQLite by itself would soon look only every tenth of a second,
+# and one who writes all the while lets go of the lock for a millisecond at a time.
+LOCK_PAUSE_SECONDS = 0.0005
+
+# An error's code says in its last byte what it is, and before that, why.
+PRIMARY_CODE = 0xFF
 
 
 class SqliteDatabase:
@@ -59,7 +67,9 @@ class SqliteSession:
     """One connection. A batch is one transaction, run in one visit to the connection's thread."""
 
     def __init__(self, path: str) -> None:
-        self._line = Line(lambda: open_sqlite(path), is_open=lambda _: True, trouble=(sqlite3.Error,))
+        self._line = Line(
+            lambda: open_sqlite(path, busy_seconds=0), is_open=lambda _: True, trouble=(sqlite3.Error,)
+        )
 
     async def write(self, parts: Sequence[Part]) -> bool:
         return await self._visit(lambda connection: write(connection, parts))
@@ -106,8 +116,8 @@ async def on_thread(connection: aiosqlite.Connection, function: Callable[[sqlite
 def write(connection: sqlite3.Connection, parts: Sequence[Part]) -> bool:
     """Write all the parts and return True, or none of them and return False. Raises `Away`, `Lost` or `Refused`."""
     try:
-        # Takes the write lock now, waiting for other processes, so that nothing moves between our steps.
-        connection.execute("BEGIN IMMEDIATE")
+        # Takes the write lock now, so that nothing moves between our steps.
+        patiently(connection, "BEGIN IMMEDIATE")
         if not all(complete(connection, part) for part in parts):
             return False
         commit(connection)
@@ -153,9 +163,22 @@ def complete(connection: sqlite3.Connection, part: Part) -> bool:
 def read(connection: sqlite3.Connection, sql: str, values: Sequence[Any]) -> list[Any]:
     """Run one SELECT, which sees one moment, and leave nothing open behind it."""
     try:
-        return connection.execute(sql, values).fetchall()
+        return patiently(connection, sql, values).fetchall()
     except sqlite3.Error as error:
         raise Away(f"the database cannot be read: {error}") from error
+
+
+def patiently(connection: sqlite3.Connection, sql: str, values: Sequence[Any] = ()) -> sqlite3.Cursor:
+    """Run a statement that may have to wait until another process lets go of a lock."""
+    until = time.monotonic() + engines.BUSY_SECONDS
+    while True:
+        try:
+            return connection.execute(sql, values)
+        except sqlite3.OperationalError as error:
+            is_busy = error.sqlite_errorcode & PRIMARY_CODE == sqlite3.SQLITE_BUSY
+            if not is_busy or time.monotonic() >= until:
+                raise
+        time.sleep(LOCK_PAUSE_SECONDS)
 
 
 def encoder(table: Table) -> Callable[[Record], Sequence[object]]:

@@ -233,7 +233,13 @@ def a_key(charge: Charge, **changes: Any) -> IdempotencyKey:
 
 def answered(key: IdempotencyKey) -> IdempotencyKey:
     outcome = idempotency.Outcome.CREATED
-    return bump(key, state=idempotency.State.ANSWERED, outcome=outcome, answer='{"object": "charge"}')
+    return bump(
+        key,
+        state=idempotency.State.ANSWERED,
+        outcome=outcome,
+        answer='{"object": "charge"}',
+        answered_late_at=NOW + idempotency.LATE,
+    )
 
 
 def an_event(merchant: Merchant, **changes: Any) -> Event:

@@ -1,5 +1,7 @@
 """What the sender of a request is told, given what its charge or refund has come to."""
 
+from datetime import datetime
+
 from kpay_core.commit import Record
 from kpay_core.domain import charges, idempotency, looks, views
 from kpay_core.domain.charges import Charge
@@ -14,8 +16,18 @@ def answer_charge(charge: Charge) -> Answer:
         raise Undone
     if charge.status is charges.Status.FAILED:
         return Answer(outcome=Outcome.DECLINED, body=views.encode(views.view_decline(charge)).decode())
-    outcome = Outcome.CREATED if looks.is_settled(charge) else Outcome.ACCEPTED
-    return Answer(outcome=outcome, body=views.encode(views.view_charge(charge)).decode())
+    if not looks.is_settled(charge):
+        return accept_charge(charge)
+    return Answer(outcome=Outcome.CREATED, body=_show(charge))
+
+
+def accept_charge(charge: Charge) -> Answer:
+    """Answer with a charge whose outcome will follow."""
+    return Answer(outcome=Outcome.ACCEPTED, body=_show(charge))
+
+
+def _show(charge: Charge) -> str:
+    return views.encode(views.view_charge(charge)).decode()
 
 
 def answer_refund(refund: Refund) -> Answer:
@@ -23,7 +35,9 @@ def answer_refund(refund: Refund) -> Answer:
     return Answer(outcome=Outcome.CREATED, body=views.encode(views.view_refund(refund)).decode())
 
 
-def with_key(subject: Record, key: IdempotencyKey | None, told: Answer | None) -> tuple[Record, ...]:
+def with_key(
+    subject: Record, key: IdempotencyKey | None, told: Answer | None, *, now: datetime
+) -> tuple[Record, ...]:
     """
     Name what is committed when a subject moves: itself, and the key that leads to it.
 
@@ -36,4 +50,4 @@ def with_key(subject: Record, key: IdempotencyKey | None, told: Answer | None) -
     if told.outcome is Outcome.ACCEPTED:
         accepted = idempotency.accept(key)
         return (subject,) if accepted is key else (subject, accepted)
-    return (subject, idempotency.answer(key, told))
+    return (subject, idempotency.answer(key, told, now=now))

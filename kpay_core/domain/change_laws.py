@@ -115,12 +115,12 @@ def outcomes_stay(before: Any, after: Any) -> Differences:
 
 
 def answers_stay(before: Any, after: Any) -> Differences:
-    """A key gives the one answer that it was given, for 24 hours from its first use (contract, section 4)."""
+    """A key gives the one answer that it was given, for 24 hours from its first use, or from a late answer."""
     if not isinstance(before, IdempotencyKey) or before.state is not State.ANSWERED:
         return ()
     if (after.answer, after.outcome, after.subject) == (before.answer, before.outcome, before.subject):
         return ()
-    age = after.first_used_at - before.first_used_at
+    age = after.first_used_at - (before.open_at - LIFE)
     return () if age >= LIFE else compare("forgotten after", "24 hours", str(age))
 
 

@@ -26,6 +26,9 @@ from kpay_core.domain.scope import Scope
 # The public document: "remembered for 24 hours".
 LIFE = timedelta(hours=24)
 
+# An answer that comes later than this after the first use finds nobody waiting for it.
+LATE = timedelta(minutes=1)
+
 # How long a second request waits for the first one's answer before it is told to come back.
 WAIT = timedelta(seconds=10)
 
@@ -87,7 +90,12 @@ class Ticket(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class IdempotencyKey(Record, frozen=True, kw_only=True):
-    """What is remembered of a key: whose request it was, what it works on, and its final answer."""
+    """
+    What is remembered of a key: whose request it was, what it works on, and its final answer.
+
+    It is remembered for 24 hours from its first use, or from when its answer came, if that was late: whoever was told
+    to come back has a day to do so, however long the network was silent.
+    """
 
     version: int = 1
     endpoint: str
@@ -97,6 +105,12 @@ class IdempotencyKey(Record, frozen=True, kw_only=True):
     outcome: Outcome | None = None
     answer: str | None = None
     first_used_at: datetime
+    answered_late_at: datetime | None = None
+
+    @property
+    def open_at(self) -> datetime:
+        """When an answered key may be used anew."""
+        return (self.answered_late_at or self.first_used_at) + LIFE
 
 
 def key_id(scope: Scope, key: str) -> str:
@@ -129,13 +143,13 @@ def canonical(body: object) -> bytes:
 
 def is_open(held: IdempotencyKey | None, ticket: Ticket, *, now: datetime) -> bool:
     """
-    Tell whether the ticket may claim its key: never used, freed, or 24 hours past its first use.
+    Tell whether the ticket may claim its key: never used, freed, or no longer remembered.
 
     A key whose subject is unfinished does not expire. Raises `IdempotencyKeyReused` for another request's key.
     """
     if held is None:
         return True
-    expired = held.state is State.ANSWERED and now >= held.first_used_at + LIFE
+    expired = held.state is State.ANSWERED and now >= held.open_at
     if held.state is State.FREE or expired:
         return True
     if (held.endpoint, held.fingerprint) != (ticket.endpoint, ticket.fingerprint):
@@ -164,6 +178,7 @@ def claim(held: IdempotencyKey | None, ticket: Ticket, *, subject: str, now: dat
         answer=None,
         # Also where the key was freed: what is remembered for 24 hours is the request that took effect.
         first_used_at=now,
+        answered_late_at=None,
     )
 
 
@@ -172,10 +187,14 @@ def accept(key: IdempotencyKey) -> IdempotencyKey:
     return key if key.state is State.ACCEPTED else bump(key, state=step(TRANSITIONS, key.state, Step.ACCEPT))
 
 
-def answer(key: IdempotencyKey, final: Answer) -> IdempotencyKey:
+def answer(key: IdempotencyKey, final: Answer, *, now: datetime) -> IdempotencyKey:
     """Keep the final answer."""
     return bump(
-        key, state=step(TRANSITIONS, key.state, Step.ANSWER), outcome=final.outcome, answer=final.body
+        key,
+        state=step(TRANSITIONS, key.state, Step.ANSWER),
+        outcome=final.outcome,
+        answer=final.body,
+        answered_late_at=now if now >= key.first_used_at + LATE else None,
     )
 
 

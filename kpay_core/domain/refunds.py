@@ -144,7 +144,9 @@ def open_refund(
         raise Invalid(
             {"charge" if new.amount is None else "amount": ["nothing left to refund"]},
             code="charge_already_refunded",
-            message="The charge has been refunded in full.",
+            message="Nothing is left to refund: the rest of the charge is on its way back."
+            if charge.amount_refunding
+            else "The charge has been refunded in full.",
         )
     amount = charge.refundable if new.amount is None else new.amount
     if amount > charge.refundable:

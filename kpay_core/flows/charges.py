@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from kpay_core.commit import CommitFailed, Conflict, Unknown
 from kpay_core.domain import charges, happenings, idempotency, ledger, looks, postings
-from kpay_core.domain.answers import answer_charge, with_key
+from kpay_core.domain.answers import accept_charge, answer_charge, with_key
 from kpay_core.domain.cards import Card
 from kpay_core.domain.charges import Charge, ChargeListParams, Status
 from kpay_core.domain.errors import Contention
@@ -147,7 +147,7 @@ async def _record(
     """Record a charge that moved, and what its key keeps."""
     await record(
         ports,
-        *with_key(moved, key, told),
+        *with_key(moved, key, told, now=ports.clock.now()),
         scope=moved.scope,
         told=happenings.of_charge(moved),
         booked=postings.of_charge(moved),
@@ -159,8 +159,8 @@ async def _record(
 async def resume(ports: Ports, id: str) -> Answer | None:
     """Bring a charge forward if its time has come; its sender may be told of one that was accepted."""
     charge = await resolve_charge(ports, id)
-    if charge.told and not looks.is_settled(charge) and charge.status is Status.PROCESSING:
-        return idempotency.again(answer_charge(charge))
+    if charge.told and not looks.is_settled(charge):
+        return idempotency.again(accept_charge(charge))
     return None
 
 

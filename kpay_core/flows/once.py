@@ -65,7 +65,8 @@ async def enter(ports: Ports, ticket: Ticket | None, resume: Resume) -> Entry:
     Look a key up: replay its answer, wait for whoever works on it, or let the request in.
 
     Letting in reserves nothing. The claim is committed with the work, and the second of two claims conflicts.
-    Raises `IdempotencyKeyReused`, and `IdempotencyKeyInUse` after ten seconds of waiting.
+    Raises `IdempotencyKeyReused`, and `IdempotencyKeyInUse` after ten seconds of waiting; later where it is this request
+    that asks the network meanwhile.
     """
     now = ports.clock.now()
     if ticket is None:
@@ -82,13 +83,13 @@ async def enter(ports: Ports, ticket: Ticket | None, resume: Resume) -> Entry:
         if held.state is State.ANSWERED:
             remember(ports, held)
             return Entry(ticket, held, idempotency.again(idempotency.kept(held)), now)
+        if now >= deadline:
+            raise IdempotencyKeyInUse
         # The subject is not looked at while its first attempt may be a moment from its answer.
         if held.state is State.ACCEPTED or now >= held.first_used_at + LOOK_AGAIN[0]:
             answer = await resume(ports, held.subject)
             if answer is not None:
                 return Entry(ticket, held, answer, now)
-        if now >= deadline:
-            raise IdempotencyKeyInUse
         await ports.clock.sleep(pause_seconds)
         pause_seconds = min(pause_seconds * 2, LONGEST_PAUSE_SECONDS)
 

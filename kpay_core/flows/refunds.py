@@ -139,7 +139,7 @@ async def _settle(
         try:
             await record(
                 ports,
-                *with_key(settled, key, told),
+                *with_key(settled, key, told, now=ports.clock.now()),
                 *([moved] if moved else []),
                 scope=refund.scope,
                 told=happenings.of_refund(refund, settled, moved),

@@ -54,3 +54,8 @@ def test_answers_stay_for_24_hours() -> None:
         ("forgotten after", "24 hours", "23:00:00"),
     )
     assert law(KEY, bump(KEY, answer="another")) == (("forgotten after", "24 hours", "0:00:00"),)
+
+    late = replace(KEY, answered_late_at=KEY.first_used_at + LIFE)
+    taken = replace(working, subject="ch_2", first_used_at=late.open_at)
+    assert law(late, taken) == ()
+    assert law(late, replace(taken, first_used_at=early)) == (("forgotten after", "24 hours", "-1 day, 23:00:00"),)

@@ -50,7 +50,7 @@ def claimed() -> IdempotencyKey:
 
 
 def answered() -> IdempotencyKey:
-    return idempotency.answer(claimed(), FINAL)
+    return idempotency.answer(claimed(), FINAL, now=NOW)
 
 
 @given(bodies, st.randoms())
@@ -150,10 +150,20 @@ def test_a_freed_key_is_remembered_from_the_request_that_takes_it() -> None:
     # Else a request that takes effect a moment before the old 24 hours end would be repeated a moment after.
     freed = idempotency.release(claimed())
     again = idempotency.answer(
-        idempotency.claim(freed, TICKET, subject="t", now=NOW + DAY - MILLISECOND), FINAL
+        idempotency.claim(freed, TICKET, subject="t", now=NOW + DAY - MILLISECOND),
+        FINAL,
+        now=NOW + DAY - MILLISECOND,
     )
     assert not idempotency.is_open(again, TICKET, now=NOW + DAY)
     assert idempotency.is_open(again, TICKET, now=NOW + 2 * DAY - MILLISECOND)
+
+
+def test_a_late_answer_is_remembered_from_when_it_came() -> None:
+    for waited, since in ((idempotency.LATE - MILLISECOND, NOW), (idempotency.LATE, NOW + idempotency.LATE)):
+        key = idempotency.answer(claimed(), FINAL, now=NOW + waited)
+        assert not idempotency.is_open(key, TICKET, now=since + DAY - MILLISECOND)
+        assert idempotency.is_open(key, TICKET, now=since + DAY)
+        assert idempotency.claim(key, TICKET, subject="t", now=since + DAY).answered_late_at is None
 
 
 def test_a_replay_is_the_answer_that_was_kept_marked_as_one() -> None:

@@ -187,7 +187,7 @@ def test_a_key_moves_only_as_the_diagram_says(state: idempotency.State, input: i
         idempotency.Step.CLAIM: lambda: idempotency.claim(key, ticket, subject="t", now=NOW),
         idempotency.Step.ACCEPT: lambda: idempotency.accept(key),
         idempotency.Step.ANSWER: lambda: idempotency.answer(
-            key, Answer(outcome=idempotency.Outcome.CREATED, body="{}")
+            key, Answer(outcome=idempotency.Outcome.CREATED, body="{}"), now=NOW
         ),
         idempotency.Step.RELEASE: lambda: idempotency.release(key),
     }

@@ -6,12 +6,14 @@ import pytest
 from msgspec.structs import replace
 
 from kpay_adapters.memory import MemoryStore
+from kpay_adapters.sandbox import SandboxNetwork
 from kpay_adapters.testing import step_aside
 from kpay_core import Scope
 from kpay_core.commit import Record, Unavailable
 from kpay_core.domain.charges import Charge
 from kpay_core.domain.errors import IdempotencyKeyInUse, IdempotencyKeyReused, Invalid, NotFound
 from kpay_core.domain.idempotency import IdempotencyKey, Outcome
+from kpay_core.domain.processing import Verdict
 from kpay_core.domain.refunds import Refund
 from kpay_core.ports import NoAnswer
 from tests.flows.world import DECLINED, GOOD, REFUND_PENDING, World, check_books, request
@@ -254,3 +256,85 @@ async def test_a_key_that_was_freed_is_remembered_for_24_hours_from_the_charge_i
     world.advance(seconds=5)
     assert (await world.charge(key="k")).body == first.body
     assert len(await world.captured()) == 1
+
+
+class Mute(SandboxNetwork):
+    """A network that does what it is asked, and says nothing for as long as it is mute; after so many seconds."""
+
+    mute_to: tuple[str, ...] = ("authorise", "lookup", "reverse")
+    seconds = 0.0
+
+    async def authorise(self, **asked: Any) -> Verdict:
+        return await self._say("authorise", await super().authorise(**asked))
+
+    async def lookup(self, **asked: Any) -> Verdict:
+        return await self._say("lookup", await super().lookup(**asked))
+
+    async def reverse(self, **asked: Any) -> Verdict:
+        return await self._say("reverse", await super().reverse(**asked))
+
+    async def _say(self, asked: str, verdict: Verdict) -> Verdict:
+        if asked in self.mute_to:
+            await self._clock.sleep(self.seconds)
+            raise NoAnswer
+        return verdict
+
+
+async def muted() -> tuple[World, Mute]:
+    world = await World().open()
+    network = Mute(journal=world.journal, clock=world.clock)
+    world.kpay.processors = {"test": network}
+    return world, network
+
+
+@pytest.mark.parametrize("is_swept", [True, False], ids=["the sweeper looks", "the retry looks"])
+async def test_an_answer_that_comes_after_a_day_is_given_again_for_a_day(is_swept: bool) -> None:
+    world, network = await muted()
+    first = await world.charge(key="k")
+    assert first.outcome is Outcome.ACCEPTED
+    world.advance(hours=30)
+    assert (await world.charge(key="k")).outcome is Outcome.ACCEPTED
+
+    network.mute_to = ()
+    world.advance(hours=2)
+    if is_swept:
+        await world.kpay.sweep()
+    final = await world.charge(key="k")
+    assert (final.outcome, final.replayed, final.value["id"]) == (Outcome.CREATED, True, first.value["id"])
+    world.advance(hours=24, seconds=-1)
+    assert (await world.charge(key="k")).body == final.body
+    assert len(await world.captured()) == 1
+
+    world.advance(seconds=1)
+    assert not (await world.charge(key="k")).replayed
+    assert len(await world.captured()) == 2
+    await check_books(world)
+
+
+async def test_a_charge_that_was_promised_is_under_way_also_while_it_is_undone() -> None:
+    world, network = await muted()
+    # It never got out, which the look-up tells in the end; that it is not to come any more is not confirmed.
+    network.authorise = Standing().lookup  # type: ignore[method-assign]
+    first = await world.charge(key="k")
+    assert first.outcome is Outcome.ACCEPTED
+    network.mute_to = ("reverse",)
+    world.advance(minutes=4)
+    await world.kpay.sweep()
+    assert (await world.the_charge(first)).status == "reversing"
+
+    again = await world.charge(key="k")
+    assert (again.outcome, again.replayed, again.body) == (Outcome.ACCEPTED, True, first.body)
+
+
+async def test_who_waits_for_another_asks_a_slow_network_once_at_most() -> None:
+    world, network = await muted()
+    first = world.charge(key="k")
+    network.authorise = Standing().authorise  # type: ignore[method-assign]
+    first.send(None)
+    world.advance(seconds=6)
+    network.seconds = 29.0
+    before = world.clock.now()
+    with pytest.raises(IdempotencyKeyInUse):
+        await world.charge(key="k")
+    assert (world.clock.now() - before).total_seconds() < 10 + 29 + 0.5
+    first.close()

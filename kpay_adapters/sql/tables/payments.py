@@ -166,6 +166,7 @@ IDEMPOTENCY_KEYS = Table(
     Column("outcome", TEXT),
     Column("answer", TEXT),
     Column("first_used_at", TIME, nullable=False),
+    Column("answered_late_at", TIME),
     one_of("state", idempotency.State),
     # Only what is final is ever kept as an answer.
     one_of("outcome", [idempotency.Outcome.CREATED, idempotency.Outcome.DECLINED]),

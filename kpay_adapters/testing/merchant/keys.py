@@ -25,7 +25,9 @@ class Known(msgspec.Struct):
     body: Mapping[str, Any]
     subject: str
     reply: Reply
-    first_used_at: datetime
+    # When it was seen last without its final answer, or first used; and when it was first seen with it.
+    open_at: datetime
+    final_at: datetime
 
     def __repr__(self) -> str:
         # The body may hold a card.
@@ -102,7 +104,7 @@ class Keys:
         )
         if name is not None and reply.said in TOOK_EFFECT:
             now = self._notebook.target.now()
-            self.known[name] = Known(kind, body, subject_of(reply), reply, now)
+            self.known[name] = Known(kind, body, subject_of(reply), reply, open_at=now, final_at=now)
         elif name is not None:
             # Whatever it stood for before is forgotten, and a request that is refused leaves it free.
             self.known.pop(name, None)
@@ -119,27 +121,31 @@ class Keys:
             laws.hold(
                 Law.A_KEY_HAS_ONE_ANSWER, reply.replayed, f"key {name} does not say that it answers again"
             )
-        known.reply = reply
+        if not known.is_final:
+            known.final_at = self._notebook.target.now()
+            known.reply = reply
+            if not known.is_final:
+                known.open_at = known.final_at
 
     def _must_be_free(self, known: Known) -> bool:
         """Tell whether a key has nothing to remember any more, for certain."""
         if self._was_undone(known):
             return True
-        return known.is_final and self._age(known) >= idempotency.LIFE + SLACK
+        return known.is_final and self._since(known.final_at) >= idempotency.LIFE + SLACK
 
     def _may_be_free(self, known: Known) -> bool:
         """Tell whether a key may have nothing to remember any more. A charge without an outcome holds its key."""
         if self._was_undone(known):
             return True
-        return self._age(known) >= idempotency.LIFE - SLACK
+        return self._since(known.open_at) >= idempotency.LIFE - SLACK
 
     def _was_undone(self, known: Known) -> bool:
         if known.is_final or known.kind != LISTS["charge"]:
             return False
         return self._notebook.show(known.kind, known.subject)["failure_code"] == NOT_PROCESSED
 
-    def _age(self, known: Known) -> timedelta:
-        return self._notebook.target.now() - known.first_used_at
+    def _since(self, moment: datetime) -> timedelta:
+        return self._notebook.target.now() - moment
 
 
 def subject_of(reply: Reply) -> str:
