@@ -15,11 +15,6 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MILLISECOND = timedelta(milliseconds=1)
 
 
-def cut_to_milliseconds(moment: datetime) -> datetime:
-    """Drop what is finer than a millisecond: no record and no answer carries it."""
-    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
-
-
 class SystemClock:
     """The time of this machine, which is expected to be kept by NTP."""
 

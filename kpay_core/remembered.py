@@ -95,6 +95,10 @@ class ApiKeys:
         """Read a key anew when it comes next."""
         self._keys.pop(id, None)
 
+    def forget_all(self) -> None:
+        """Read every key anew: what was read may be of another time."""
+        self._keys.clear()
+
 
 class Remembered:
     """All that a process has in mind. Nothing is lost with it."""

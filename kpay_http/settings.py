@@ -93,8 +93,8 @@ def read_settings(environment: Mapping[str, str] = os.environ, *, test_clock: bo
             database_url,
             "sqlite:///file.db or postgresql://user@host/db, special characters in it percent-encoded",
         ),
-        host=take("KPAY_HOST", "127.0.0.1", str, "an address to listen on"),
-        port=take("KPAY_PORT", 8000, _whole(0, 65535), "a port from 0 to 65535"),
+        host=take("KPAY_HOST", "127.0.0.1", _host, "an address to listen on"),
+        port=take("KPAY_PORT", 8000, _whole(0, LAST_PORT), "a port from 0 to 65535"),
         broker_url=take(
             "KPAY_BROKER_URL",
             None,
@@ -123,7 +123,7 @@ def database_url(text: str) -> str:
     if not text.startswith("sqlite:"):
         return _url(("postgresql",))(text)
     path = text.removeprefix("sqlite:///")
-    if path.strip("/") in ("", ":memory:") or path == text or "?" in path:
+    if path.strip("/") == ":memory:" or Path(path).name in ("", "..") or path == text or "?" in path:
         raise ValueError
     return text
 
@@ -141,7 +141,8 @@ def _url(schemes: tuple[str, ...]) -> Callable[[str], str]:
 def _private_url(text: str) -> str:
     """Read a URL over which cards may go: encrypted, or within this machine."""
     parts = urlsplit(text)
-    if not parts.hostname or parts.query or parts.fragment:
+    # An odd port raises `ValueError` when it is looked at.
+    if not parts.hostname or not _is_name(parts.hostname) or parts.port == 0 or parts.query or parts.fragment:
         raise ValueError
     if parts.scheme != "https" and (parts.scheme, parts.hostname in THIS_MACHINE) != ("http", True):
         raise ValueError
@@ -149,7 +150,8 @@ def _private_url(text: str) -> str:
 
 
 # One of the servers that a URL names: a name, an IPv4 address or an IPv6 one in brackets, and perhaps a port.
-_HOST = re.compile(r"(?:\[[^][@]+\]|[^][:@]*)(?::[0-9]{1,5})?")
+_HOST = re.compile(r"(\[[^][@]+\]|[^][:@]*)(?::([0-9]{1,5}))?")
+LAST_PORT = 65535
 
 
 def _is_server(parts: SplitResult) -> bool:
@@ -162,7 +164,28 @@ def _is_server(parts: SplitResult) -> bool:
     hosts = parts.netloc.rpartition("@")[2].split(",")
     # Raises `ValueError` for a query that is none.
     parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
-    return all(map(_HOST.fullmatch, hosts)) and "@" not in parts.path and not parts.fragment
+    return all(map(_is_host, hosts)) and "@" not in parts.path and not parts.fragment
+
+
+def _is_host(text: str) -> bool:
+    """Tell whether a text names a server, and perhaps its port. Nothing stands for this machine."""
+    found = _HOST.fullmatch(text)
+    return found is not None and _is_name(found[1]) and int(found[2] or 0) <= LAST_PORT
+
+
+def _is_name(host: str) -> bool:
+    """Tell whether a resolver would take a name: its labels are neither empty nor over 63 characters."""
+    try:
+        host.encode("idna")
+    except UnicodeError:
+        return False
+    return True
+
+
+def _host(text: str) -> str:
+    if not _is_name(text):
+        raise ValueError
+    return text
 
 
 def _whole(least: int, most: int) -> Callable[[str], int]:

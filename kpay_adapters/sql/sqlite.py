@@ -26,8 +26,8 @@ REFUSED = (sqlite3.IntegrityError, sqlite3.DataError, UnicodeError, OverflowErro
 # SQLite takes 32,766 values per statement; the widest table has 25 columns.
 MAX_CHUNK_ROWS = 64
 
-# How often a lock that another process holds is tried for. SQLite by itself would soon look only every tenth of a second,
-# and one who writes all the while lets go of the lock for a millisecond at a time.
+# How often a lock that another process holds is tried for. SQLite by itself would soon look only every tenth of a
+# second, and one who writes all the while lets go of the lock for a millisecond at a time.
 LOCK_PAUSE_SECONDS = 0.0005
 
 # An error's code says in its last byte what it is, and before that, why.

@@ -4,7 +4,7 @@ from collections.abc import Generator
 from datetime import UTC, datetime, timedelta
 from types import coroutine
 
-from kpay_adapters.system import cut_to_milliseconds
+from kpay_core.domain.times import cut_to_milliseconds
 
 START = datetime(2026, 1, 1, 12, 0, 0, tzinfo=UTC)
 

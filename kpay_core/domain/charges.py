@@ -13,6 +13,7 @@ Charges: opened before the network is asked, settled by what it says, undone whe
 believes in the charge conflicts. To a merchant it is `processing`, like every charge without an outcome.
 """
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Any, Literal
@@ -30,6 +31,7 @@ from kpay_core.domain.pages import PageParams
 from kpay_core.domain.postal import Address
 from kpay_core.domain.processing import LEASE, SETTLE_WINDOW, Outcome, Verdict
 from kpay_core.domain.scope import Scope
+from kpay_core.domain.times import cut_to_milliseconds, up_to_milliseconds
 from kpay_core.domain.validation import AwareTime, read
 from kpay_core.query import Condition
 
@@ -125,13 +127,17 @@ class ChargeListParams(PageParams, frozen=True, kw_only=True):
 
     @property
     def _by_time(self) -> tuple[Condition, ...]:
-        bounds: tuple[tuple[Literal[">", ">=", "<", "<="], datetime | None], ...] = (
-            (">", self.created_at_gt),
-            (">=", self.created_at_gte),
-            ("<", self.created_at_lt),
-            ("<=", self.created_at_lte),
+        # Charges are made at whole milliseconds: the next one up or down says of them what a finer bound does.
+        bounds: tuple[
+            tuple[Literal[">", ">=", "<", "<="], datetime | None, Callable[[datetime], datetime]], ...
+        ]
+        bounds = (
+            (">", self.created_at_gt, cut_to_milliseconds),
+            (">=", self.created_at_gte, up_to_milliseconds),
+            ("<", self.created_at_lt, up_to_milliseconds),
+            ("<=", self.created_at_lte, cut_to_milliseconds),
         )
-        return tuple(("created_at", sign, at) for sign, at in bounds if at is not None)
+        return tuple(("created_at", sign, whole(at)) for sign, at, whole in bounds if at is not None)
 
 
 class Charge(Record, frozen=True, kw_only=True):

@@ -1,8 +1,10 @@
 """Times as text."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import msgspec
+
+MILLISECOND = timedelta(milliseconds=1)
 
 _encode = msgspec.json.Encoder().encode
 
@@ -12,3 +14,15 @@ def rfc3339(moment: datetime) -> str:
     # The first 19 characters inside the quotes are the seconds. `isoformat` takes three times as long.
     text = _encode(moment.astimezone(UTC)).decode()
     return f"{text[1:20]}.{moment.microsecond // 1_000:03}Z"
+
+
+def cut_to_milliseconds(moment: datetime) -> datetime:
+    """Drop what is finer than a millisecond: no record and no answer carries it."""
+    return moment.replace(microsecond=moment.microsecond // 1_000 * 1_000)
+
+
+def up_to_milliseconds(moment: datetime) -> datetime:
+    """Return the first whole millisecond that is not before a moment; the last that there is, where there is none."""
+    whole = cut_to_milliseconds(moment)
+    last = cut_to_milliseconds(datetime.max.replace(tzinfo=moment.tzinfo))
+    return whole if whole in (moment, last) else whole + MILLISECOND

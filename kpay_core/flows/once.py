@@ -65,8 +65,8 @@ async def enter(ports: Ports, ticket: Ticket | None, resume: Resume) -> Entry:
     Look a key up: replay its answer, wait for whoever works on it, or let the request in.
 
     Letting in reserves nothing. The claim is committed with the work, and the second of two claims conflicts.
-    Raises `IdempotencyKeyReused`, and `IdempotencyKeyInUse` after ten seconds of waiting; later where it is this request
-    that asks the network meanwhile.
+    Raises `IdempotencyKeyReused`, and `IdempotencyKeyInUse` after ten seconds of waiting; later where it is this
+    request that asks the network meanwhile.
     """
     now = ports.clock.now()
     if ticket is None:

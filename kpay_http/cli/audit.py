@@ -73,7 +73,7 @@ def audit(context: click.Context, no_journal: bool, as_json: bool) -> None:
 async def run(*, journal: bool) -> tuple[Report, bool]:
     """Audit the database of the settings; tell also whether it was held against the sandbox's journal."""
     settings = read_settings(test_clock=True)
-    if settings.database_file is not None and not settings.database_file.exists():
+    if settings.database_file is not None and not compose.is_there(settings.database_file):
         raise compose.Unreachable(f"There is no database {settings.database_file}.")
     await compose.check_migrated(settings)
     # Its time is that of a sandbox, where there is one to ask.

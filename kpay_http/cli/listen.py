@@ -77,11 +77,14 @@ class Watch:
         return [] if seen is None else [event for event in reversed(recent) if event.id not in seen]
 
     async def _recent(self) -> list[Event]:
-        since = self._kpay.clock.now() - LOOK_BACK
         recent: list[Event] = []
         params: dict[str, object] = {"limit": PAGE}
+        since = self._kpay.clock.now() - LOOK_BACK
         while True:
             page = await self._kpay.list_events(self._scope, params)
+            if page.data and not recent:
+                # Where the time of a sandbox was turned, its events are of later than now.
+                since = max(since, page.data[0].created_at - LOOK_BACK)
             recent.extend(event for event in page.data if event.created_at >= since)
             if not page.has_more or page.data[-1].created_at < since:
                 return recent

@@ -65,11 +65,16 @@ def dev(host: str | None, port: int | None, local_webhooks: bool) -> None:
             demo = await system.kpay.ensure_demo_merchant()
 
             def on_start(port: int) -> None:
-                introduce(demo, f"http://{settings.host}:{port}")
+                introduce(demo, url_of(settings.host, port))
 
             await serve_until_stopped(system, settings, working=True, on_start=on_start)
 
     run(work())
+
+
+def url_of(host: str, port: int) -> str:
+    """Write the address of a server on this machine."""
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def introduce(demo: Approved, url: str) -> None:

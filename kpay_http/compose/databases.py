@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import Generator
 from contextlib import contextmanager
+from pathlib import Path
 
 import asyncpg  # pyright: ignore[reportMissingTypeStubs]
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
@@ -14,7 +15,11 @@ from kpay_http.compose.journals import JOURNAL_METADATA, journal_url
 from kpay_http.settings import BadSetting, Settings, shown_url
 
 # What keeps us from a database, in the words of Alembic's engines and of the drivers.
-UNREACHABLE = (SQLAlchemyError, sqlite3.Error, asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
+UNREACHABLE = (
+    *(SQLAlchemyError, sqlite3.Error, asyncpg.PostgresError, asyncpg.InterfaceError, OSError),
+    # Of a name or a port that nobody can dial.
+    *(UnicodeError, OverflowError),
+)
 
 
 class Unreachable(Exception):
@@ -54,6 +59,14 @@ def reaching(settings: Settings) -> Generator[None]:
     except UNREACHABLE as error:
         cause = error.orig if isinstance(error, DBAPIError) and error.orig else error
         raise Unreachable(f"{shown_url(settings.database_url)} cannot be used: {cause}") from error
+
+
+def is_there(file: Path) -> bool:
+    """Tell whether a file exists; raises `Unreachable` where nobody lets us look."""
+    try:
+        return file.exists()
+    except OSError as error:
+        raise Unreachable(f"{file} cannot be looked for: {error}") from error
 
 
 async def migrate_all(settings: Settings) -> None:

@@ -13,7 +13,7 @@ from kpay_adapters.system import SystemClock
 from kpay_core import Kpay
 from kpay_core.commit import CommitFailed
 from kpay_core.ports import Witness
-from kpay_http.compose.databases import Unreachable, reaching
+from kpay_http.compose.databases import Unreachable, is_there, reaching
 from kpay_http.compose.journals import JOURNAL, JOURNAL_METADATA, journal_url
 from kpay_http.settings import Settings
 
@@ -84,7 +84,7 @@ def has_journal(settings: Settings) -> bool:
     if settings.sandbox_url is not None:
         return True
     file = sqlite_path(journal_url(settings))
-    return file is None or Path(file).exists()
+    return file is None or is_there(Path(file))
 
 
 def witnesses_of(settings: Settings, kpay: Kpay) -> dict[str, Witness]:

@@ -17,7 +17,7 @@ from kpay_http.compose.deliverers import open_drain, open_kicker, open_sender
 from kpay_http.compose.sandboxes import AnyClock, open_sandbox
 from kpay_http.metrics import Metrics
 from kpay_http.sandbox_time import SandboxTime
-from kpay_http.settings import Settings
+from kpay_http.settings import BadSetting, Settings
 from kpay_http.system import Limiter, System
 from kpay_http.turnstile import Turnstile
 from kpay_http.working import keep_on
@@ -63,9 +63,12 @@ def limiter_of(settings: Settings, metrics: Metrics) -> Limiter | None:
     bucket = ratelimit.TokenBucket(rate=settings.rate_limit, burst=settings.rate_limit * BURST_FACTOR)
     if settings.redis_url is None:
         return ratelimit.MemoryLimiter(bucket)
-    return ratelimit.RedisLimiter(
-        settings.redis_url, bucket, on_failure=lambda _: metrics.count_limiter_failure()
-    )
+    try:
+        return ratelimit.RedisLimiter(
+            settings.redis_url, bucket, on_failure=lambda _: metrics.count_limiter_failure()
+        )
+    except ValueError as error:
+        raise BadSetting("KPAY_BROKER_URL", f"what Redis's client takes: {error}") from None
 
 
 @asynccontextmanager

@@ -58,4 +58,6 @@ def test_answers_stay_for_24_hours() -> None:
     late = replace(KEY, answered_late_at=KEY.first_used_at + LIFE)
     taken = replace(working, subject="ch_2", first_used_at=late.open_at)
     assert law(late, taken) == ()
-    assert law(late, replace(taken, first_used_at=early)) == (("forgotten after", "24 hours", "-1 day, 23:00:00"),)
+    assert law(late, replace(taken, first_used_at=early)) == (
+        ("forgotten after", "24 hours", "-1 day, 23:00:00"),
+    )

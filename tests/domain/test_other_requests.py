@@ -1,7 +1,8 @@
 """Requests for refunds, lists and merchants: the same strictness as for charges."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta, timezone
+from operator import ge, gt, le, lt
 from typing import Annotated, Any
 
 import msgspec
@@ -110,6 +111,26 @@ def test_a_time_bound_means_its_instant_whatever_its_offset() -> None:
     assert isinstance(bound, datetime)
     assert bound.utcoffset() == timedelta(0)
     assert bound == datetime(2026, 1, 1, 2, tzinfo=timezone(timedelta(hours=2)))
+
+
+SIGNS: dict[str, Callable[[datetime, datetime], bool]] = {">": gt, ">=": ge, "<": lt, "<=": le}
+
+
+@pytest.mark.parametrize("sign", SIGNS)
+@pytest.mark.parametrize("microsecond", [0, 1, 999, 1_000, 1_001, 123_456, 999_999])
+@pytest.mark.parametrize("year", [2026, 9999])
+def test_a_bound_between_two_milliseconds_parts_them_on_every_store(
+    sign: str, microsecond: int, year: int
+) -> None:
+    # Stores keep milliseconds; what is finer is cut by one, and not by another.
+    bound = datetime(year, 12, 31, 23, 59, 59, microsecond, tzinfo=UTC)
+    name = {">": "gt", ">=": "gte", "<": "lt", "<=": "lte"}[sign]
+    ((_, said, whole),) = read_params(ChargeListParams, {f"created_at[{name}]": bound.isoformat()}).filters
+    assert isinstance(whole, datetime)
+    assert (said, whole.microsecond % 1_000) == (sign, 0)
+    for millisecond in range(1_000 if year < 9999 else 999):
+        made = bound.replace(microsecond=millisecond * 1_000)
+        assert SIGNS[sign](made, whole) == SIGNS[sign](made, bound)
 
 
 def test_a_charge_that_is_being_undone_is_listed_as_processing() -> None:

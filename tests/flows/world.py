@@ -9,7 +9,6 @@ from typing import Any, NamedTuple, TypeVar
 
 from kpay_adapters.memory import MemoryStore
 from kpay_adapters.sandbox import Entry, SandboxBank, SandboxNetwork, Witnesses
-from kpay_adapters.system import cut_to_milliseconds
 from kpay_adapters.testing import (
     CHARGE,
     START,
@@ -34,6 +33,7 @@ from kpay_core.domain.lanes import Lane
 from kpay_core.domain.posts import Post, Reply
 from kpay_core.domain.processing import Outcome
 from kpay_core.domain.refunds import Refund
+from kpay_core.domain.times import cut_to_milliseconds
 from kpay_core.flows.endpoints import NewSecret
 from kpay_core.flows.merchants import KeySet
 from kpay_core.ports import Clock, Store

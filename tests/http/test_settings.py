@@ -11,6 +11,11 @@ from kpay_http.settings import BadSetting, read_settings
         ("sqlite:///kpay.db", True),
         ("sqlite:////var/lib/kpay.db", True),
         ("postgresql://user@host/db", True),
+        ("postgresql://user@[::1]:5432,pg.example/db", True),
+        ("postgresql://user@host:65536/db", False),
+        ("postgresql://user@pg..internal/db", False),
+        ("sqlite:///.", False),
+        ("sqlite:///data/..", False),
         ("sqlite:///", False),
         ("sqlite:///:memory:", False),
         ("sqlite:///kpay.db?mode=ro", False),
@@ -26,3 +31,24 @@ def test_a_database_is_a_file_or_a_server(url: str, is_taken: bool) -> None:
         return
     with pytest.raises(BadSetting, match="KPAY_DATABASE_URL takes sqlite"):
         read_settings({"KPAY_DATABASE_URL": url})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("KPAY_HOST", "a..b"),
+        ("KPAY_HOST", "a" * 64),
+        ("KPAY_BROKER_URL", "redis://localhost:65536"),
+        ("KPAY_SANDBOX_URL", "http://127.0.0.1:abc"),
+        ("KPAY_SANDBOX_URL", "http://127.0.0.1:65536"),
+        ("KPAY_SANDBOX_URL", "https://pay..example"),
+    ],
+)
+def test_what_nobody_can_dial_is_refused(name: str, value: str) -> None:
+    with pytest.raises(BadSetting, match=f"{name} takes"):
+        read_settings({name: value})
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost", "0.0.0.0"])
+def test_a_host_is_a_name_or_an_address(host: str) -> None:
+    assert read_settings({"KPAY_HOST": host}).host == host

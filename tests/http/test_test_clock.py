@@ -215,6 +215,17 @@ def test_a_key_that_was_rotated_ends_after_24_hours(world: World, client: Client
     assert new.get(PATH).status_code == 200
 
 
+def test_a_key_that_was_just_let_in_ends_with_the_time_that_is_turned_over(
+    world: World, client: Client, acme: Merchant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Days pass in a moment: what a process has in mind of the key was read within the second.
+    monkeypatch.setattr(world.clock, "monotonic", lambda: 0.0)
+    assert client.get(PATH).status_code == 200
+    new = world.client(world.run(world.kpay.rotate_key(acme.id, "test")).key)
+    new.turn(hours=24, seconds=1)
+    assert client.get(PATH).status_code == 401
+
+
 class Passing:
     """Time that passes while something else is done: a receiver hangs, and others get their turn at each second."""
 

@@ -44,7 +44,7 @@ def test_only_a_test_key_is_used_and_no_key_is_told(key: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["127.0.0.1:8000", "ftp://pay.example", "http://user:pass@pay.example", "http://"]
+    "url", ["127.0.0.1:8000", "ftp://pay.example", "http://user:pass@pay.example", "http://", "http://a..b"]
 )
 def test_an_address_that_is_none_is_refused(url: str) -> None:
     with pytest.raises(CannotAsk, match="must be like"):

@@ -161,6 +161,7 @@ def taken_apart(url: str) -> tuple[SplitResult, str, int | None]:
     try:
         parts = urlsplit(url)
         port = parts.port
+        (parts.hostname or "").encode("idna")  # As whoever dials it will.
     except ValueError:
         raise CannotAsk(ADDRESS) from None
     is_sound = parts.scheme in ("http", "https") and "@" not in parts.netloc and not parts.query
