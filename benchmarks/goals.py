@@ -58,7 +58,7 @@ RATIOS = (
     Goal(part="ratios", name="charge postgres / bare, 64 clients", least=0.60),
     Goal(part="ratios", name="charge sqlite / bare, 64 clients", least=0.45),
     Goal(part="ratios", name="charge sqlite / pgbench, 64 clients", least=1.8),
-    # Cold: answered before this process started. Hot: answered a moment ago.
+    # Cold: the answer is in the database, and the process has never seen it. Hot: answered a moment ago.
     Goal(part="ratios", name="cold replay sqlite / bare, 64 clients", least=0.8),
     Goal(part="ratios", name="hot replay sqlite / bare, 64 clients", least=0.8),
     Goal(part="ratios", name="cold replay postgres / bare, 64 clients", least=0.5),

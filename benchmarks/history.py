@@ -9,8 +9,8 @@ import asyncpg
 import msgspec
 
 from benchmarks import told
-from benchmarks.databases import journal_of
-from benchmarks.rows import CHARGE_ID, THEN, insert, numbers, padded, posted, values
+from benchmarks.databases import digits, journal_of
+from benchmarks.rows import CHARGE_ID, THEN, insert, numbers, posted, values
 from kpay_adapters.sql.engines import sqlite_path
 from kpay_core.domain.ledger import Kind
 from kpay_core.domain.payouts import MAX_LINES
@@ -81,7 +81,7 @@ def history(merchant: str, charges: int) -> list[str]:
     statements = [insert("charges", charge, numbers(charges))]
     for place, kind in enumerate(KINDS):
         transfer = {
-            "id": f"'txn_' || {padded(f'(4 * i + {place})')}",
+            "id": f"'txn_' || {digits(f'(4 * i + {place})')}",
             **scope,
             "sheet": f"i / {CHARGES_A_SHEET} + 1",
             **posted(kind),
@@ -182,7 +182,7 @@ def journal(charges: int) -> list[str]:
         "known_at": f"'{THEN}'",
     }
     payment = {
-        "id": f"'po_' || {padded('i')}",
+        "id": f"'po_' || {digits('i')}",
         "version": 1,
         "amount": CHARGES_A_PAYOUT * (AMOUNT - FEE),
         "outcome": "'paid'",

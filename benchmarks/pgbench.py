@@ -46,10 +46,10 @@ INSERT INTO charges (
     :scope || (:id)::bigint::text, false, now(), now(), 0
 );
 INSERT INTO idempotency_keys (
-    id, version, endpoint, fingerprint, state, subject, outcome, answer, first_used_at
+    id, version, endpoint, fingerprint, state, subject, outcome, answer, first_used_at, answered_late_at
 ) VALUES (
     :scope || (:id)::bigint::text, 1, 'POST /v1/charges', :fingerprint, 'working',
-    '01941f29-7c00-7' || lpad((:id)::bigint::text, 21, '0'), NULL, NULL, now()
+    '01941f29-7c00-7' || lpad((:id)::bigint::text, 21, '0'), NULL, NULL, now(), NULL
 );
 COMMIT;
 BEGIN;
@@ -196,7 +196,10 @@ def read_logs(where: Path) -> list[tuple[float, float]]:
 def sum_up(
     done: list[tuple[float, float]], warm_up_seconds: float, load: float, postgres: float | None
 ) -> Result:
-    """Take the window after the warm-up. The processor time is of the whole run, the warm-up included."""
+    """
+    Take the window after the warm-up. The processor time is of the whole run: the warm-up is in it, and the start of a
+    server process for each client.
+    """
     begin = done[0][0] + warm_up_seconds
     took = sorted(ms for at, ms in done if at >= begin)
     if not took:

@@ -1,7 +1,7 @@
 """Queues of deliveries: an installation with endpoints, a sink that takes their posts, a worker that empties them."""
 
 import asyncio
-import json
+import math
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -16,10 +16,10 @@ from benchmarks import servers
 from benchmarks.processes import Failed, cpu_seconds, finish, memory_mib, running
 from benchmarks.programs.posting import Posted
 from benchmarks.programs.sink import Received
-from benchmarks.programs.telling import make_unit
+from benchmarks.programs.telling import make_event, make_unit
 from benchmarks.servers import KPAY, Installation, free_port, wait_for
+from kpay_adapters.testing import START
 from kpay_core import Scope
-from kpay_core.domain.examples import CHARGE
 
 # Of one merchant. Each gets 8 at a time, so they keep a worker busy.
 ENDPOINTS = 64
@@ -111,7 +111,10 @@ async def fill_by_sql(url: str, many: int) -> None:
         held = await connection.fetchval("SELECT count(*) FROM webhook_deliveries")
         await connection.execute(
             """
-            INSERT INTO webhook_deliveries
+            INSERT INTO webhook_deliveries (
+                id, version, merchant, livemode, event, event_type, endpoint, status,
+                reason, attempts, next_attempt_at, expires_at, fresh_at, created_at
+            )
             SELECT d.id || '-' || n, d.version, d.merchant, d.livemode, d.event, d.event_type, d.endpoint, d.status,
                    d.reason, d.attempts, d.next_attempt_at, d.expires_at, d.fresh_at, d.created_at
             FROM webhook_deliveries d, generate_series(1, $1) n
@@ -131,7 +134,7 @@ def received(port: int) -> Received:
 
 
 def drain(here: Place, many: int, *, seconds: float | None = None) -> Drained:
-    """Start a worker, and measure how it empties a queue of so many: the middle of it, or its first seconds."""
+    """Start a worker, and measure how it empties a queue of so many: the middle of it, and no longer than `seconds`."""
     before = received(here.sink).posts
     with running([*KPAY, "worker"], environment=here.installation.environment) as worker:
 
@@ -139,11 +142,8 @@ def drain(here: Place, many: int, *, seconds: float | None = None) -> Drained:
             return time.perf_counter(), cpu_seconds(worker.pid), received(here.sink).posts - before
 
         first = until(reading, lambda posts: posts >= min(many * FROM_SHARE, 2000))
-        if seconds is None:
-            last = until(reading, lambda posts: posts >= many * TO_SHARE)
-        else:
-            time.sleep(seconds)
-            last = reading()
+        ends_at = first[0] + (math.inf if seconds is None else seconds)
+        last = until(reading, lambda posts: posts >= many * TO_SHARE or time.perf_counter() >= ends_at)
         posts = last[2] - first[2]
         return Drained(
             name=here.name,
@@ -168,9 +168,9 @@ def until(
 
 
 def post_bare(port: int, seconds: float, where: Path) -> Posted:
-    """Run the bare loop against the same sink, with the body of an ordinary event."""
+    """Run the bare loop against the same sink, with the body that the worker posts."""
     body = where / "event.json"
-    body.write_text(json.dumps({**CHARGE, "source": None, "padding": "x" * 600}))
+    body.write_text(make_event("evt_" + 32 * "0", Scope("mer_" + 32 * "0", livemode=False), START).body)
     program = [sys.executable, "-m", "benchmarks.programs.posting"]
     told = finish([*program, f"http://127.0.0.1:{port}/bare", str(body), str(seconds)])
     return msgspec.json.decode(told, type=Posted)

@@ -3,15 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
+from benchmarks.databases import digits
 from kpay_core.domain.ledger import POSTINGS, Kind
 
 # When all of it happened.
 THEN = "2026-01-01T12:00:00.000Z"
-
-
-def padded(number: str | int) -> str:
-    """Write SQL for a number in twelve digits."""
-    return f"substr(CAST(1000000000000 + {number} AS TEXT), 2)"
 
 
 def insert(table: str, columns: Mapping[str, Any], source: str) -> str:
@@ -37,4 +33,4 @@ def posted(kind: Kind) -> dict[str, str]:
     return {"kind": f"'{kind}'", "debit": f"'{debit}'", "credit": f"'{credit}'"}
 
 
-CHARGE_ID = f"'01941f29-7c00-7000-8000-' || {padded('i')}"
+CHARGE_ID = f"'01941f29-7c00-7000-8000-' || {digits('i')}"

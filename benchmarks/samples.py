@@ -4,8 +4,8 @@ import json
 
 from kpay_core.domain.examples import CHARGE
 
-# The keys of the charges that a database is begun with, and of those whose answers are copied into it. The bare
-# handler, which stores nothing, knows replays by the former. Keys of new charges begin otherwise.
+# The keys of the charges that a database is begun with, and of those whose answers are copied into it. Keys of new
+# charges begin otherwise.
 KEPT_PREFIX = "kept"
 COLD_PREFIX = "cold"
 

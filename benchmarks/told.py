@@ -4,7 +4,8 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
-from benchmarks.rows import CHARGE_ID, THEN, insert, numbers, padded, values
+from benchmarks.databases import digits
+from benchmarks.rows import CHARGE_ID, THEN, insert, numbers, values
 from kpay_core import Scope
 from kpay_core.domain import charges, happenings
 from kpay_core.domain.answers import answer_charge
@@ -20,13 +21,13 @@ NOW = datetime.fromisoformat(THEN)
 # Stand for the names of an event and of its object in a text that is made once for all.
 EVENT, OBJECT = "@event@", "@object@"
 
-PAYOUT_ID = f"'po_' || {padded('i')}"
+PAYOUT_ID = f"'po_' || {digits('i')}"
 ENDPOINT = "'we_1'"
 
 
 def key_id(merchant: str) -> str:
     """Write SQL for the name of a charge's key."""
-    return f"'{merchant}/test/order-' || {padded('i')}"
+    return f"'{merchant}/test/order-' || {digits('i')}"
 
 
 def write(
@@ -119,7 +120,7 @@ def told(
     """Write what happened to so many objects as events, each with a delivery that arrived at once."""
     (each,) = happening
     written = happenings.write_down(each, id=EVENT, scope=scope, origin=Origin(request_id="req_1"), now=NOW)
-    name = f"'_{prefix}' || {padded('i')}"
+    name = f"'_{prefix}' || {digits('i')}"
     event, delivery = f"'evt' || {name}", f"'dlv' || {name}"
     common: dict[str, Any] = {"merchant": f"'{scope.merchant}'", "livemode": "false"}
     body = filled_in(written.body, {EVENT: event, OBJECT: object})

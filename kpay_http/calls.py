@@ -22,7 +22,7 @@ from kpay_http.system import System
 
 STATUS = {Outcome.CREATED: 201, Outcome.DECLINED: 402, Outcome.ACCEPTED: 202}
 
-# The public document names six parameters at most; more than this is noise.
+# A list of charges takes eight; more than this is noise.
 MAX_PARAMETERS = 50
 
 REPLAYED = ((b"idempotent-replayed", b"true"),)

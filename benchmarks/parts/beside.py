@@ -29,7 +29,7 @@ from benchmarks.subjects import Subject, prepare
 
 CLIENTS = 16
 
-# A neighbour has imported everything, and is at work.
+# A neighbour has imported everything, and is at work; one that has much to do is not done by the end either.
 START_SECONDS = 1.5
 
 COUNTING = "a process that counts"
@@ -171,5 +171,6 @@ def go(setting: Setting) -> Findings:
                     goal = f"charge p99 {name}, {neighbour.name} beside / alone"
                     findings.note(goal, over_rounds(ratios(beside, quiet)))
     findings.tables.append(show_measured(findings.results))
-    findings.others = others_of([each.result for each in findings.results])
+    # Beside a neighbour, the neighbour would be counted among those who disturb.
+    findings.others = others_of([it.result for it in findings.results if ", alone" in it.name])
     return findings

@@ -16,8 +16,8 @@ import uvloop
 
 from kpay_core.domain.posts import make_post
 
-# As many at a time as the worker has to as many endpoints.
-CLIENTS = 128
+# As many at a time as a worker has on their way to 64 endpoints.
+CLIENTS = 512
 SECRET = "whsec_" + "x" * 43
 
 

@@ -11,6 +11,7 @@ import asyncio
 import sys
 import time
 from collections.abc import Sequence
+from datetime import datetime
 
 import msgspec
 import uvloop
@@ -53,15 +54,15 @@ async def tell(kpay: Kpay, scope: Scope, rate: float, seconds: float) -> dict[st
 def make_unit(kpay: Kpay, scope: Scope, endpoints: Sequence[str], number: int) -> tuple[Event, Delivery]:
     """Make an event and its delivery to one of the endpoints."""
     now = kpay.clock.now()
-    event = write_down(
-        Happening(type="charge.succeeded", object={**CHARGE, "source": None}),
-        id=prefixed("evt", kpay.ids.uuid7(now)),
-        scope=scope,
-        origin=Origin(),
-        now=now,
-    )
+    event = make_event(prefixed("evt", kpay.ids.uuid7(now)), scope, now)
     endpoint = endpoints[number % len(endpoints)]
     return event, deliver(event, endpoint, id=prefixed("dlv", kpay.ids.uuid7(now)), now=now)
+
+
+def make_event(id: str, scope: Scope, now: datetime) -> Event:
+    """Make an event of an ordinary size."""
+    told = Happening(type="charge.succeeded", object={**CHARGE, "source": None})
+    return write_down(told, id=id, scope=scope, origin=Origin(), now=now)
 
 
 async def run(rate: float, seconds: float, merchant: str, *, working: bool) -> dict[str, float]:

@@ -83,7 +83,7 @@ NOT_PROCESSED = "not_processed"
 NOT_PROCESSED_MESSAGE = "The charge could not be processed and was undone. Nothing was captured."
 
 
-# Contract, section 7: "Funds mature 2 days after the charge".
+# Contract, section 7.
 MATURES_AFTER = timedelta(days=2)
 
 

@@ -14,7 +14,7 @@ from kpay_core.domain.money import MAX_CHARGE
 # The sandbox's account whose payouts are paid (contract, section 9).
 TEST_BANK_ACCOUNT = "000123456789"
 
-# Contract, section 7: "2.9 % + 30 c of each succeeded charge".
+# Contract, section 7: 2.9 % and 30 cents.
 FEE_BASIS_POINTS = 290
 FEE_CENTS = 30
 

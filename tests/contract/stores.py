@@ -10,7 +10,7 @@ from kpay_adapters.sql.columns import TEXT
 from kpay_adapters.sql.tables import RECORDS
 from kpay_adapters.testing.records import Note
 
-# None of our own records is appended yet, so the suite brings one, as another adapter would.
+# A record of which nothing else is known, as another adapter would bring its own.
 OTHERS = MetaData()
 NOTES = Table("notes", OTHERS, Column("id", TEXT, primary_key=True), Column("text", TEXT, nullable=False))
 

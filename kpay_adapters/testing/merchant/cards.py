@@ -34,7 +34,7 @@ class TestCard(msgspec.Struct, frozen=True):
 def of_the_sandbox() -> Sequence[TestCard]:
     """The magic cards, by what they do. The one whose answer comes late is left out: nobody has the time."""
     names: Mapping[str, str] = {
-        **{number: f"{behaviour} card".removesuffix(" card") for number, behaviour in BEHAVING.items()},
+        **{number: str(behaviour) for number, behaviour in BEHAVING.items()},
         **{number: f"disputed ({reason})" for number, reason in REASONS.items()},
     }
     unknown = (Behaviour.LOST, Behaviour.DOWN)
