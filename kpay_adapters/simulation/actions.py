@@ -15,7 +15,7 @@ from kpay_core import Kpay, Scope
 from kpay_core.domain.charges import Charge
 from kpay_core.domain.disputes import Dispute
 from kpay_core.domain.errors import Invalid
-from kpay_core.domain.idempotency import LIFE, Answer, IdempotencyKey, State, key_id
+from kpay_core.domain.idempotency import LATE, LIFE, Answer, IdempotencyKey, State, key_id
 from kpay_core.domain.laws import Broken, Difference
 from kpay_core.domain.refunds import Refund
 
@@ -95,7 +95,8 @@ def _send(world: World, kpay: Kpay, process: int, request: Request, *, changed: 
         if changed:
             _check_refused(world, request, result)
         elif isinstance(result, Answer) and hears:
-            world.merchants.hear(request, result, in_time=_is_in_time(world, request))
+            in_time = _is_in_time(world, request)
+            world.merchants.hear(request, result, in_time=in_time, now=world.latest)
         elif isinstance(result, Exception):
             _check_refusal(world, request, result)
             world.merchants.fail(request, result)
@@ -121,7 +122,11 @@ def _check_refusal(world: World, request: Request, error: Exception) -> None:
 
 def _is_in_time(world: World, request: Request) -> bool:
     """Tell whether no clock of ours has shown a time at which the key of a request may be used anew."""
-    return world.keeps_time and world.latest < request.asked_at + LIFE - TOLERANCE
+    since = request.asked_at
+    if request.promised is not None:
+        # Its answer came after that, and was late, or was remembered from what came less than that before.
+        since = max(since, request.promised[1] - LATE - TOLERANCE)
+    return world.keeps_time and world.latest < since + LIFE - TOLERANCE
 
 
 def _shown(request: Request) -> str:

@@ -33,7 +33,9 @@ class Request(msgspec.Struct):
     A charge or a refund that somebody wants, for as long as he goes on asking for it.
 
     `number` is in its description or its notes, so that whatever comes of it can be told from all else. `answer` is
-    the last final one that was heard; `was_first` says that one of them was no replay.
+    the last final one that was heard; `was_first` says that one of them was no replay. `promised` is the charge of the
+    last answer that told to come back, and when it was heard, by the latest of all clocks; `passed_over` are those of
+    which one who came back in time heard no more.
     """
 
     number: int
@@ -44,6 +46,8 @@ class Request(msgspec.Struct):
     asked_at: datetime
     answer: Answer | None = None
     was_first: bool = False
+    promised: tuple[str, datetime] | None = None
+    passed_over: list[str] = msgspec.field(default_factory=list[str])
     failed: bool = False
     unheard: bool = False
 
@@ -91,10 +95,17 @@ class Merchants:
             self.by_key[request.scope, request.key] = request
         return request
 
-    def hear(self, request: Request, answer: Answer, *, in_time: bool) -> None:
-        """Take an answer; `in_time` says that no clock has shown a time at which the key may be forgotten."""
+    def hear(self, request: Request, answer: Answer, *, in_time: bool, now: datetime) -> None:
+        """
+        Take an answer; `in_time` says that no clock has shown a time at which the key may be forgotten. `now` is the
+        latest that one has shown.
+        """
         if answer.outcome is Outcome.ACCEPTED:
+            request.promised = _subject_of(answer), now
             return
+        if request.promised is not None and request.promised[0] != _subject_of(answer) and in_time:
+            request.passed_over.append(request.promised[0])
+        request.promised = None
         before = request.answer
         if before is not None and answer.body != before.body and in_time:
             self.broken(_otherwise("one_answer_for_a_key", request, before.body, answer.body))
@@ -143,6 +154,9 @@ class Merchants:
         by_id = {each.id: each for each in (*charges, *refunds)}
         for request in self.requests:
             self._check_effects(request, made.get(request.name, []))
+            for id in request.passed_over:
+                if _stands(by_id[id]):
+                    self.broken(_otherwise("who_comes_back_is_not_charged_again", request, id, "another"))
             if request.answer is not None:
                 self._check_answer(request, by_id)
 
@@ -157,8 +171,7 @@ class Merchants:
         assert request.answer is not None
         told = request.answer.value
         if request.answer.outcome is Outcome.DECLINED:
-            details: Any = told["error"]
-            charge = by_id.get(details["details"]["charge"])
+            charge = by_id.get(_subject_of(request.answer))
             if not isinstance(charge, Charge) or charge.status is not ChargeStatus.FAILED:
                 self.broken(_otherwise("answers_are_true", request, "a failed charge", str(charge)))
             return
@@ -167,6 +180,12 @@ class Merchants:
             self.broken(_otherwise("answers_are_true", request, "what was told", str(made)))
         elif isinstance(made, Charge) and made.status is not ChargeStatus.SUCCEEDED:
             self.broken(_otherwise("acknowledged_charges_stand", request, "succeeded", made.status.value))
+
+
+def _subject_of(answer: Answer) -> str:
+    """Return the id of the charge or refund that an answer is of."""
+    told: Any = answer.value
+    return told["error"]["details"]["charge"] if answer.outcome is Outcome.DECLINED else told["id"]
 
 
 def _stands(made: Charge | Refund) -> bool:

@@ -27,7 +27,8 @@ WRONG: Any = object()
 
 # Twice the longest key that we or a merchant's metadata have.
 MAX_SHOWN_NAME = 80
-MANY_DIGITS = re.compile("[0-9]{12}")
+# As people write card numbers, too.
+MANY_DIGITS = re.compile(r"[0-9](?:[^0-9A-Za-z]{0,2}[0-9]){11}")
 
 AwareTime = Annotated[datetime, msgspec.Meta(tz=True)]
 
