@@ -2,6 +2,8 @@
 
 import asyncio
 import sqlite3
+import threading
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -309,6 +311,43 @@ async def test_a_file_that_stays_busy_is_unavailable(
         other.close()
 
         await store.commit(merchant)
+
+
+async def test_a_process_that_writes_all_the_while_leaves_others_their_turn(sqlite_alone: str) -> None:
+    path = sqlite_path(sqlite_alone)
+    assert path
+    ended = threading.Event()
+    turns = 0
+
+    def write_all_the_while() -> None:
+        nonlocal turns
+        other = sqlite3.connect(path, isolation_level=None)
+        while not ended.is_set():
+            other.execute("BEGIN IMMEDIATE")
+            time.sleep(0.02)
+            other.execute("COMMIT")
+            turns += 1
+            # As long as a busy process takes to make its next batch.
+            time.sleep(0.001)
+        other.close()
+
+    async with SqlStore(sqlite_alone, TABLES) as store:
+        writer = threading.Thread(target=write_all_the_while)
+        writer.start()
+        try:
+            waited = 0
+            for _ in range(20):
+                before = turns
+                while turns == before:
+                    await asyncio.sleep(0.001)
+                before = turns
+                await store.commit(a_merchant())
+                waited += turns - before
+        finally:
+            ended.set()
+            writer.join()
+    # It is seldom that it gets a second turn first. To look every tenth of a second cost up to twenty for each.
+    assert waited < 20 * 4
 
 
 async def test_a_file_that_cannot_be_opened_is_unavailable(tmp_path: Path) -> None:
