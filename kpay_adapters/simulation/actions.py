@@ -95,8 +95,13 @@ def _send(world: World, kpay: Kpay, process: int, request: Request, *, changed: 
         if changed:
             _check_refused(world, request, result)
         elif isinstance(result, Answer) and hears:
-            in_time = _is_in_time(world, request)
-            world.merchants.hear(request, result, in_time=in_time, now=world.latest)
+            world.merchants.hear(
+                request,
+                result,
+                in_time=_is_in_time(world, request),
+                promise_holds=_holds_the_promise(world, request),
+                now=world.latest,
+            )
         elif isinstance(result, Exception):
             _check_refusal(world, request, result)
             world.merchants.fail(request, result)
@@ -122,10 +127,15 @@ def _check_refusal(world: World, request: Request, error: Exception) -> None:
 
 def _is_in_time(world: World, request: Request) -> bool:
     """Tell whether no clock of ours has shown a time at which the key of a request may be used anew."""
-    since = request.asked_at
-    if request.promised is not None:
-        # Its answer came after that, and was late, or was remembered from what came less than that before.
-        since = max(since, request.promised[1] - LATE - TOLERANCE)
+    return world.keeps_time and world.latest < request.asked_at + LIFE - TOLERANCE
+
+
+def _holds_the_promise(world: World, request: Request) -> bool:
+    """Tell whether what was promised under the key of a request is remembered still, by all clocks of ours."""
+    if request.promised is None:
+        return False
+    # Its answer came after it was promised. Where that was not late, the key was first used less than that before.
+    since = request.promised[1] - LATE - TOLERANCE
     return world.keeps_time and world.latest < since + LIFE - TOLERANCE
 
 

@@ -95,15 +95,17 @@ class Merchants:
             self.by_key[request.scope, request.key] = request
         return request
 
-    def hear(self, request: Request, answer: Answer, *, in_time: bool, now: datetime) -> None:
+    def hear(
+        self, request: Request, answer: Answer, *, in_time: bool, promise_holds: bool, now: datetime
+    ) -> None:
         """
-        Take an answer; `in_time` says that no clock has shown a time at which the key may be forgotten. `now` is the
-        latest that one has shown.
+        Take an answer; `in_time` says that no clock has shown a time at which the key may be forgotten, `promise_holds`
+        that none has shown one at which what was `promised` last may be. `now` is the latest that one has shown.
         """
         if answer.outcome is Outcome.ACCEPTED:
             request.promised = _subject_of(answer), now
             return
-        if request.promised is not None and request.promised[0] != _subject_of(answer) and in_time:
+        if promise_holds and request.promised is not None and request.promised[0] != _subject_of(answer):
             request.passed_over.append(request.promised[0])
         request.promised = None
         before = request.answer

@@ -72,4 +72,4 @@ def _charge(world: World, scope: Scope, behaviour: Behaviour) -> None:
     request = Request(number=number, scope=scope, key=None, kind=Charge, body=body, asked_at=now)
     world.merchants.ask(request)
     answer = world.do(f"a charge of before, {behaviour}", world.healthy.create_charge(scope, body))
-    world.merchants.hear(request, answer, in_time=True, now=world.latest)
+    world.merchants.hear(request, answer, in_time=True, promise_holds=True, now=world.latest)

@@ -103,7 +103,7 @@ class Scene:
                 if isinstance(result, Exception):
                     world.merchants.fail(request, result)
                 else:
-                    world.merchants.hear(request, result, in_time=True, now=world.latest)
+                    world.merchants.hear(request, result, in_time=True, promise_holds=True, now=world.latest)
 
         async def at_any_moment() -> Any:
             await stop(NOT_BEGUN)
