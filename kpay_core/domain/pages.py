@@ -25,6 +25,11 @@ class PageParams(msgspec.Struct, frozen=True, kw_only=True):
     ending_before: Cursor | None = None
 
     @property
+    def cursor(self) -> str | None:
+        """The id at the edge of the page, of which only one is given."""
+        return self.ending_before if self.starting_after is None else self.starting_after
+
+    @property
     def filters(self) -> tuple[Condition, ...]:
         """What the parameters ask of a record, beside its scope."""
         return ()
@@ -51,13 +56,17 @@ def read_params(kind: type[P], given: Mapping[str, object]) -> P:
 
 
 def question(kind: type[R], within: tuple[Condition, ...], params: PageParams) -> Query[R]:
-    """Ask for a page of the records within a list, and one row more, which tells whether there is more."""
+    """
+    Ask for a page of the records within a list, and one row more, which tells whether there is more.
+
+    After a cursor the page begins with the cursor itself, where it is in the list still: so nothing else need be asked.
+    """
     where: tuple[Condition, ...] = (*within, *params.filters)
-    if params.starting_after is not None:
-        where = (*where, ("id", "<", params.starting_after))
-    if params.ending_before is not None:
-        where = (*where, ("id", ">", params.ending_before))
-    return Query(kind=kind, where=where, descending=params.ending_before is None, limit=params.limit + 1)
+    limit = params.limit + 1
+    if params.cursor is not None:
+        where = (*where, ("id", ">=" if params.starting_after is None else "<=", params.cursor))
+        limit += 1
+    return Query(kind=kind, where=where, descending=params.ending_before is None, limit=limit)
 
 
 def page(rows: Sequence[R], params: PageParams) -> Page[R]:

@@ -29,9 +29,12 @@ async def list_page(
 
     `within` is what the list itself asks of a record, beside its scope and the parameters.
     """
-    cursor = params.starting_after or params.ending_before
-    if params.starting_after is not None or params.ending_before is not None:
-        found = await ports.store.get(kind, cursor or "")
-        pages.check_cursor(params, found, (*scope.conditions, *within, *params.lasting))
     rows = await ports.store.find(pages.question(kind, (*scope.conditions, *within), params))
+    if params.cursor is not None:
+        if rows and rows[0].id == params.cursor:
+            rows = rows[1:]
+        else:
+            # It is in the list no more, or never was.
+            found = await ports.store.get(kind, params.cursor)
+            pages.check_cursor(params, found, (*scope.conditions, *within, *params.lasting))
     return pages.page(rows, params)
