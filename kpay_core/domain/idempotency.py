@@ -110,7 +110,7 @@ class IdempotencyKey(Record, frozen=True, kw_only=True):
     @property
     def open_at(self) -> datetime:
         """When an answered key may be used anew."""
-        return (self.answered_late_at or self.first_used_at) + LIFE
+        return max(self.first_used_at, self.answered_late_at or self.first_used_at) + LIFE
 
 
 def key_id(scope: Scope, key: str) -> str:

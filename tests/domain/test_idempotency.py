@@ -166,6 +166,13 @@ def test_a_late_answer_is_remembered_from_when_it_came() -> None:
         assert idempotency.claim(key, TICKET, subject="t", now=since + DAY).answered_late_at is None
 
 
+def test_a_late_answer_that_a_server_of_the_version_before_left_on_a_key_shortens_nothing() -> None:
+    late = idempotency.answer(claimed(), FINAL, now=NOW + DAY)
+    taken = replace(late, first_used_at=NOW + 3 * DAY)
+    assert not idempotency.is_open(taken, TICKET, now=NOW + 4 * DAY - MILLISECOND)
+    assert idempotency.is_open(taken, TICKET, now=NOW + 4 * DAY)
+
+
 def test_a_replay_is_the_answer_that_was_kept_marked_as_one() -> None:
     replayed = idempotency.again(idempotency.kept(answered()))
     assert (replayed.outcome, replayed.body, replayed.replayed) == (FINAL.outcome, FINAL.body, True)
