@@ -19,10 +19,11 @@ from kpay_adapters.sql.migrate import config_for, create_all, migrate, pending, 
 from kpay_adapters.sql.statements import sqlite_time
 from kpay_adapters.sql.store import SqlStore
 from kpay_adapters.sql.tables import METADATA, RECORDS
-from kpay_adapters.testing.records import a_charge, a_merchant, a_refund, an_event, succeeded
+from kpay_adapters.testing.records import a_charge, a_key, a_merchant, a_refund, an_event, answered, succeeded
 from kpay_core.commit import Record, Unavailable
 from kpay_core.domain import charges, ledger, merchants, payouts, refunds
 from kpay_core.domain.charges import Charge
+from kpay_core.domain.idempotency import IdempotencyKey
 from kpay_core.domain.ledger import Account, Book, Kind, Transfer
 from kpay_core.domain.merchants import Merchant
 from kpay_core.domain.payouts import Settlement
@@ -130,6 +131,23 @@ async def test_a_column_that_is_missing_is_noticed(empty_database: Callable[[], 
     async with SqlStore(url) as store:
         with pytest.raises(Unavailable):
             await store.ready()
+
+
+async def test_keys_of_before_late_answers_are_kept_forth_and_back(empty_database: Callable[[], str]) -> None:
+    url = empty_database()
+    await migrate(url)
+    merchant = a_merchant()
+    charge = a_charge(merchant)
+    key = answered(a_key(charge))
+    async with SqlStore(url) as store:
+        await store.commit(merchant, charge, a_key(charge, id=key.id))
+        await store.commit(key)
+
+    await move(url, "0003", by=command.downgrade)
+    await migrate(url)
+
+    async with SqlStore(url) as store:
+        assert await store.get(IdempotencyKey, key.id) == msgspec.structs.replace(key, answered_late_at=None)
 
 
 # A database of the release before the ledger
