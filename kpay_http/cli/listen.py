@@ -4,7 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import click
 import msgspec
@@ -68,10 +68,13 @@ class Watch:
         self._kpay = kpay
         self._scope = scope
         self._seen: set[str] | None = None
+        # When the last of them happened, which is later than now where the time of a sandbox was turned.
+        self._last_at = datetime.min.replace(tzinfo=UTC)
 
     async def look(self) -> list[Event]:
         """Return what is new since the last look, oldest first."""
         recent = await self._recent()
+        self._last_at = max([self._last_at, *(event.created_at for event in recent)])
         seen = self._seen
         self._seen = {event.id for event in recent}
         return [] if seen is None else [event for event in reversed(recent) if event.id not in seen]
@@ -79,12 +82,9 @@ class Watch:
     async def _recent(self) -> list[Event]:
         recent: list[Event] = []
         params: dict[str, object] = {"limit": PAGE}
-        since = self._kpay.clock.now() - LOOK_BACK
+        since = max(self._kpay.clock.now(), self._last_at) - LOOK_BACK
         while True:
             page = await self._kpay.list_events(self._scope, params)
-            if page.data and not recent:
-                # Where the time of a sandbox was turned, its events are of later than now.
-                since = max(since, page.data[0].created_at - LOOK_BACK)
             recent.extend(event for event in page.data if event.created_at >= since)
             if not page.has_more or page.data[-1].created_at < since:
                 return recent

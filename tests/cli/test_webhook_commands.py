@@ -7,7 +7,7 @@ import signal
 import threading
 import time
 from base64 import b64encode
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -16,17 +16,22 @@ from typing import Any, TypeVar
 import httpx
 import pytest
 
+from kpay_adapters.memory import MemoryStore
 from kpay_adapters.testing import CHARGE, FrozenClock, ScriptedCourier, make_kpay
 from kpay_core import Kpay
+from kpay_core.commit import Record
 from kpay_core.domain import signing
 from kpay_core.domain.events import EVENT_TYPES, Event
 from kpay_core.domain.posts import MAX_IN_FLIGHT
 from kpay_core.domain.scope import Scope
+from kpay_core.query import Query
 from kpay_http.cli.listen import LOOK_BACK, Target, Watch, forward
+from kpay_http.cli.running import url_of
 from tests.http.world import DECLINES, HOOKS, merged
 from tests.servers import START_SECONDS, Installation, Process, Server, free_port
 
 T = TypeVar("T")
+R = TypeVar("R", bound=Record)
 
 # What `kpay dev` works with: nothing but its folder.
 NO_SETTINGS = {"KPAY_SECRET_KEY": None, "KPAY_DATABASE_URL": None}
@@ -320,6 +325,40 @@ def test_more_events_than_a_page_holds_are_all_found_in_their_order() -> None:
     asyncio.run(kpay.store.commit(*events))
     assert look(watch) == list(range(250))
     assert look(watch) == []
+
+
+class Counting(MemoryStore):
+    """A store that counts what it is asked."""
+
+    questions = 0
+
+    async def find(self, query: Query[R]) -> Sequence[R]:
+        self.questions += 1
+        return await super().find(query)
+
+
+def test_events_of_a_time_that_was_turned_are_found_once_and_not_read_for_ever() -> None:
+    store = Counting()
+    kpay = make_kpay(store=store, clock=FrozenClock())
+    watch = Watch(kpay, SCOPE)
+    assert look(watch) == []
+    # Three days pass for the sandbox, in a moment of the machine.
+    turned = [event(number, kpay.clock.now() + timedelta(minutes=10 * number)) for number in range(400)]
+    asyncio.run(kpay.store.commit(*turned))
+    assert look(watch) == list(range(400))
+
+    store.questions = 0
+    assert look(watch) == []
+    assert store.questions == 1
+    asyncio.run(kpay.store.commit(event(400, turned[-1].created_at)))
+    assert look(watch) == [400]
+
+
+@pytest.mark.parametrize(
+    ("host", "url"), [("127.0.0.1", "http://127.0.0.1:8000"), ("::1", "http://[::1]:8000")]
+)
+def test_an_address_works_as_it_is_pasted(host: str, url: str) -> None:
+    assert url_of(host, 8000) == url
 
 
 def test_no_more_than_8_posts_are_on_their_way_at_a_time() -> None:
