@@ -3,8 +3,10 @@
 import asyncio
 import os
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from threading import Lock
+
+from kpay_core.domain.times import MILLISECOND
 
 # RFC 9562, section 5.7: 12 bits after the time, which we count up within a millisecond (section 6.2, method 1).
 COUNTER_LIMIT = 1 << 12
@@ -12,7 +14,6 @@ COUNTER_LIMIT = 1 << 12
 COUNTER_START_LIMIT = 1 << 11
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-MILLISECOND = timedelta(milliseconds=1)
 
 
 class SystemClock:

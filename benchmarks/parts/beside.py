@@ -29,7 +29,7 @@ from benchmarks.subjects import Subject, prepare
 
 CLIENTS = 16
 
-# A neighbour has imported everything, and is at work; one that has much to do is not done by the end either.
+# A neighbour has imported everything, and is at work.
 START_SECONDS = 1.5
 
 COUNTING = "a process that counts"

@@ -1,4 +1,4 @@
-"""Times as text."""
+"""Times as text, and to the millisecond, which is all that records carry."""
 
 from datetime import UTC, datetime, timedelta
 
