@@ -24,6 +24,17 @@ from tests.flows.world import (
 pytestmark = pytest.mark.anyio
 
 
+async def test_what_is_on_its_way_back_is_not_told_as_refunded() -> None:
+    world = await World().open()
+    id = str((await world.charge(REFUND_PENDING)).value["id"])
+    await world.refund(id)
+    with pytest.raises(Invalid, match="on its way back"):
+        await world.refund(id)
+    await world.settle()
+    with pytest.raises(Invalid, match="refunded in full"):
+        await world.refund(id)
+
+
 async def test_a_charge_is_refunded_in_parts_until_nothing_is_left() -> None:
     world = await World().open()
     charge = await world.charge()

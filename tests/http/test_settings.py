@@ -1,8 +1,14 @@
 """Settings: what each takes, and that one which is wrong is named."""
 
+import asyncio
+from pathlib import Path
+
 import pytest
 
-from kpay_http.settings import BadSetting, read_settings
+from kpay_http import compose
+from kpay_http.compose.systems import limiter_of
+from kpay_http.metrics import Metrics
+from kpay_http.settings import BadSetting, Settings, read_settings
 
 
 @pytest.mark.parametrize(
@@ -52,3 +58,24 @@ def test_what_nobody_can_dial_is_refused(name: str, value: str) -> None:
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost", "0.0.0.0"])
 def test_a_host_is_a_name_or_an_address(host: str) -> None:
     assert read_settings({"KPAY_HOST": host}).host == host
+
+
+def test_what_redis_does_not_take_names_its_setting() -> None:
+    with pytest.raises(BadSetting, match="KPAY_BROKER_URL takes"):
+        limiter_of(Settings(broker_url="redis://localhost?socket_timeout=soon"), Metrics())
+
+
+def test_a_port_that_nobody_can_dial_makes_a_database_unreachable() -> None:
+    with pytest.raises(compose.Unreachable, match="cannot be used"):
+        asyncio.run(
+            compose.check_migrated(Settings(database_url="postgresql://user@127.0.0.1/db?port=99999"))
+        )
+
+
+def test_a_file_that_may_not_be_looked_for_is_unreachable(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: Path) -> bool:
+        raise PermissionError("not for you")
+
+    monkeypatch.setattr(Path, "exists", refuse)
+    with pytest.raises(compose.Unreachable, match="cannot be looked for: not for you"):
+        compose.is_there(Path("kpay.db"))
