@@ -73,12 +73,22 @@ class Question(NamedTuple):
 Answer = tuple[str, str]
 
 
-class Session(Protocol):
+class Reading(Protocol):
     """
-    One connection, used by one task at a time. It opens when it is first used, and anew after it was lost.
+    One connection that reads, used by one task at a time. It opens when it is first used, and anew after it was lost.
 
     Every method ends within `ANSWER_SECONDS` and a connect, and raises only `Trouble`.
     """
+
+    async def read(self, question: Question) -> Sequence[Answer]:
+        """Return the records that answer a question."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+class Session(Reading, Protocol):
+    """One connection that also writes."""
 
     async def write(self, parts: Sequence[Part]) -> bool:
         """Write all the parts, durably, and return True; or nothing when a guard missed, and return False."""
@@ -88,17 +98,15 @@ class Session(Protocol):
         """Return the versions of those of the records that exist."""
         ...
 
-    async def read(self, question: Question) -> Sequence[Answer]:
-        """Return the records that answer a question."""
-        ...
-
-    async def close(self) -> None: ...
-
 
 class Database(Protocol):
     """Where sessions come from, and how questions are put there."""
 
     def session(self) -> Session: ...
+
+    def look_ups(self) -> Reading:
+        """Make a connection for look-ups by id, each of which is short."""
+        ...
 
     def encoder(self, table: Table) -> Callable[[Record], object]:
         """Make what turns a record into a row of the table."""

@@ -101,6 +101,13 @@ async def open_sqlite(path: str, *, busy_seconds: float = BUSY_SECONDS) -> aiosq
     return connection
 
 
+async def open_sqlite_here(path: str) -> sqlite3.Connection:
+    """Open a connection that reads, in this very thread; it waits for no lock that another process holds."""
+    connection = sqlite3.connect(path, isolation_level=None, timeout=0, cached_statements=CACHED_STATEMENTS)
+    connection.execute("PRAGMA query_only = ON")
+    return connection
+
+
 def check_sqlite() -> None:
     """Raise `RuntimeError` when this Python's SQLite is too old."""
     if sqlite3.sqlite_version_info < OLDEST_SQLITE:

@@ -54,6 +54,9 @@ class PostgresDatabase:
     def session(self) -> "PostgresSession":
         return PostgresSession(self._url)
 
+    def look_ups(self) -> "PostgresSession":
+        return self.session()
+
     def encoder(self, table: Table) -> Callable[[Record], bytes]:  # noqa: ARG002 JSON names its columns
         return encode
 

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import msgspec
 from sqlalchemy import Table
 
-from kpay_adapters.sql.database import ANSWER_SECONDS, Answer, Database, Lost, Question, Session, Trouble
+from kpay_adapters.sql.database import ANSWER_SECONDS, Answer, Database, Lost, Question, Reading, Trouble
 from kpay_core.commit import Record, Unavailable
 from kpay_core.domain.text import is_plain
 from kpay_core.query import Query
@@ -46,7 +46,7 @@ class Reader:
         # Who waits for which record. A dict keeps its order, so the kind that waits longest is asked first.
         self._asked: dict[type[Record], Asked] = {}
         self._wake = asyncio.Event()
-        self._look_ups = database.session()
+        self._look_ups = database.look_ups()
         self._queries = [database.session() for _ in range(QUERY_SESSIONS)]
         self._idle = list(self._queries)
         self._free = asyncio.Semaphore(QUERY_SESSIONS)
@@ -164,7 +164,7 @@ class Reader:
             _fail(asked, Unavailable("the store is closed"))
 
 
-async def _read(session: Session, question: Question) -> Sequence[Answer]:
+async def _read(session: Reading, question: Question) -> Sequence[Answer]:
     """Ask, and once more when the connection was lost: reading twice harms nobody."""
     try:
         async with asyncio.timeout(ANSWER_SECONDS):

@@ -1,4 +1,8 @@
-"""SQLite behind the sessions: each has a connection, and with it a thread, of its own."""
+"""
+SQLite behind the sessions: each has a connection, and with it a thread, of its own.
+
+Look-ups by id have none. They take microseconds, and a visit to a thread takes longer than they.
+"""
 
 import asyncio
 import sqlite3
@@ -13,7 +17,7 @@ from sqlalchemy import JSON, Column, Table
 from kpay_adapters.sql import engines, statements
 from kpay_adapters.sql.columns import Time
 from kpay_adapters.sql.database import ANSWER_SECONDS, Answer, Away, Line, Lost, Part, Question, Refused
-from kpay_adapters.sql.engines import check_sqlite, open_sqlite
+from kpay_adapters.sql.engines import check_sqlite, open_sqlite, open_sqlite_here
 from kpay_core.commit import Record
 from kpay_core.query import Query
 
@@ -43,6 +47,9 @@ class SqliteDatabase:
 
     def session(self) -> "SqliteSession":
         return SqliteSession(self._path)
+
+    def look_ups(self) -> "SqliteLookUps":
+        return SqliteLookUps(self._path)
 
     def encoder(self, table: Table) -> Callable[[Record], Sequence[object]]:
         return encoder(table)
@@ -99,6 +106,33 @@ class SqliteSession:
             if isinstance(error, TimeoutError):
                 raise Lost("the database did not answer") from error
             raise
+
+
+class SqliteLookUps:
+    """
+    One connection, in the thread of the event loop.
+
+    A disk that hangs keeps the loop waiting. Locks do not: in WAL mode a reader meets one only while the log is
+    recovered or taken away, and then waits for it without keeping others.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._line = Line(lambda: open_sqlite_here(path), is_open=lambda _: True, trouble=(sqlite3.Error,))
+
+    async def read(self, question: Question) -> Sequence[Answer]:
+        connection = await self._line.get()
+        until = time.monotonic() + engines.BUSY_SECONDS
+        while True:
+            try:
+                return connection.execute(*question).fetchall()
+            except sqlite3.Error as error:
+                if not is_busy(error) or time.monotonic() >= until:
+                    raise unreadable(error) from error
+            await asyncio.sleep(LOCK_PAUSE_SECONDS)
+
+    async def close(self) -> None:
+        if connection := self._line.close():
+            connection.close()
 
 
 async def on_thread(connection: aiosqlite.Connection, function: Callable[[sqlite3.Connection], T]) -> T:
@@ -165,7 +199,7 @@ def read(connection: sqlite3.Connection, sql: str, values: Sequence[Any]) -> lis
     try:
         return patiently(connection, sql, values).fetchall()
     except sqlite3.Error as error:
-        raise Away(f"the database cannot be read: {error}") from error
+        raise unreadable(error) from error
 
 
 def patiently(connection: sqlite3.Connection, sql: str, values: Sequence[Any] = ()) -> sqlite3.Cursor:
@@ -174,11 +208,19 @@ def patiently(connection: sqlite3.Connection, sql: str, values: Sequence[Any] = 
     while True:
         try:
             return connection.execute(sql, values)
-        except sqlite3.OperationalError as error:
-            is_busy = error.sqlite_errorcode & PRIMARY_CODE == sqlite3.SQLITE_BUSY
-            if not is_busy or time.monotonic() >= until:
+        except sqlite3.Error as error:
+            if not is_busy(error) or time.monotonic() >= until:
                 raise
         time.sleep(LOCK_PAUSE_SECONDS)
+
+
+def is_busy(error: sqlite3.Error) -> bool:
+    """Tell whether somebody else has a lock that would be needed. Misuse, which Python finds, has no code."""
+    return getattr(error, "sqlite_errorcode", 0) & PRIMARY_CODE == sqlite3.SQLITE_BUSY
+
+
+def unreadable(error: sqlite3.Error) -> Away:
+    return Away(f"the database cannot be read: {error}")
 
 
 def encoder(table: Table) -> Callable[[Record], Sequence[object]]:

@@ -313,6 +313,42 @@ async def test_a_file_that_stays_busy_is_unavailable(
         await store.commit(merchant)
 
 
+async def test_a_look_up_waits_for_a_lock_and_keeps_nobody_else_waiting(sqlite_alone: str) -> None:
+    path = sqlite_path(sqlite_alone)
+    assert path
+    merchant = a_merchant()
+    async with SqlStore(sqlite_alone, TABLES) as store:
+        await store.commit(merchant)
+    # Alone with the file, one may keep everybody out, as SQLite itself does while it recovers a log.
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("PRAGMA locking_mode = EXCLUSIVE")
+    other.execute("BEGIN EXCLUSIVE")
+    async with SqlStore(sqlite_alone, TABLES) as store:
+        look_up = asyncio.create_task(store.get(Merchant, merchant.id))
+        started = time.monotonic()
+        await asyncio.sleep(0.1)
+        assert time.monotonic() - started < engines.BUSY_SECONDS / 2
+        assert not look_up.done()
+        other.close()
+
+        assert await look_up == merchant
+
+
+async def test_a_look_up_in_a_file_that_stays_locked_is_unavailable(
+    sqlite_alone: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engines, "BUSY_SECONDS", 0.2)
+    path = sqlite_path(sqlite_alone)
+    assert path
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("PRAGMA locking_mode = EXCLUSIVE")
+    other.execute("BEGIN EXCLUSIVE")
+    async with SqlStore(sqlite_alone, TABLES) as store:
+        with pytest.raises(Unavailable, match="locked"):
+            await store.get(Merchant, "mer_1")
+    other.close()
+
+
 async def test_a_process_that_writes_all_the_while_leaves_others_their_turn(sqlite_alone: str) -> None:
     path = sqlite_path(sqlite_alone)
     assert path

@@ -10,7 +10,7 @@ from sqlalchemy import text
 from kpay_adapters.sql import reader as module
 from kpay_adapters.sql.database import Answer, Lost, Question
 from kpay_adapters.sql.migrate import transaction
-from kpay_adapters.sql.sqlite import SqliteSession
+from kpay_adapters.sql.sqlite import SqliteLookUps, SqliteSession
 from kpay_adapters.sql.store import SqlStore
 from kpay_adapters.testing.records import a_charge, a_merchant, an_api_key
 from kpay_core.commit import Unavailable, bump
@@ -26,15 +26,20 @@ async def logged(sqlite_database: str, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A store whose questions are written down; the first `troubles` are raised instead of answered."""
     asked: list[Question] = []
     troubles: list[Exception] = []
-    read = SqliteSession.read
 
-    async def log(session: SqliteSession, question: Question) -> Sequence[Answer]:
-        asked.append(question)
-        if troubles:
-            raise troubles.pop(0)
-        return await read(session, question)
+    def listen_in(session: type[SqliteLookUps] | type[SqliteSession]) -> None:
+        read = session.read
 
-    monkeypatch.setattr(SqliteSession, "read", log)
+        async def log(session: Any, question: Question) -> Sequence[Answer]:
+            asked.append(question)
+            if troubles:
+                raise troubles.pop(0)
+            return await read(session, question)
+
+        monkeypatch.setattr(session, "read", log)
+
+    listen_in(SqliteLookUps)
+    listen_in(SqliteSession)
     async with SqlStore(sqlite_database, TABLES) as store:
         yield store, asked, troubles
 
@@ -74,11 +79,18 @@ async def test_a_read_is_asked_again_when_the_connection_was_lost(logged: Any) -
     merchant = a_merchant()
     await store.commit(merchant)
 
+    query = Query(kind=Merchant, where=(("id", "=", merchant.id),), limit=1)
+
     troubles[:] = [Lost("gone")]
     assert await store.get(Merchant, merchant.id) == merchant
+    troubles[:] = [Lost("gone")]
+    assert await store.find(query) == [merchant]
     troubles[:] = [Lost("gone"), Lost("gone again")]
     with pytest.raises(Unavailable):
-        await store.find(Query(kind=Merchant, limit=1))
+        await store.get(Merchant, merchant.id)
+    troubles[:] = [Lost("gone"), Lost("gone again")]
+    with pytest.raises(Unavailable):
+        await store.find(query)
 
 
 async def test_a_flood_of_reads_is_refused(logged: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,7 +27,7 @@ class Scripted:
     def __init__(self) -> None:
         self.kept: dict[tuple[str, str], int] = {}
         self.batches: list[list[Part]] = []
-        self.look_ups = 0
+        self.looked = 0
         # What the next writes raise, in turn, instead of writing.
         self.troubles: list[Exception] = []
         # Ids that a constraint refuses.
@@ -36,6 +36,9 @@ class Scripted:
         self.gate.set()
 
     def session(self) -> "Scripted":
+        return self
+
+    def look_ups(self) -> "Scripted":
         return self
 
     def encoder(self, table: Table) -> Callable[[Record], object]:
@@ -65,7 +68,7 @@ class Scripted:
         return True
 
     async def versions(self, table: Table, ids: Sequence[str]) -> Mapping[str, int]:
-        self.look_ups += 1
+        self.looked += 1
         return {id: self.kept[table.name, id] for id in ids if (table.name, id) in self.kept}
 
     async def close(self) -> None: ...
@@ -224,13 +227,13 @@ async def test_a_held_version_is_known_to_be_stale_from_then_on(database: Script
 
     with pytest.raises(Conflict):
         await writer.commit([a_merchant()], [first])
-    assert (len(database.batches), database.look_ups) == (asked, 0)
+    assert (len(database.batches), database.looked) == (asked, 0)
 
     await writer.commit([a_merchant()], [second])
     await writer.commit([bump(second)])
     with pytest.raises(Conflict):
         await writer.commit([a_merchant()], [second])
-    assert (len(database.batches), database.look_ups) == (asked + 2, 0)
+    assert (len(database.batches), database.looked) == (asked + 2, 0)
 
 
 async def test_rows_are_written_in_one_order(database: Scripted, writer: Writer) -> None:
@@ -296,7 +299,7 @@ async def test_a_unit_that_is_known_to_be_stale_costs_no_question(database: Scri
             await writer.commit([stale])
 
     assert len(database.batches) == asked
-    assert database.look_ups == 0
+    assert database.looked == 0
 
 
 async def test_versions_are_forgotten_when_there_are_many(
