@@ -4,6 +4,7 @@ Cards: what one is, what may be kept of it, and a representation that never show
 Number and cvc are poison. They live in a `Card` between the request and the processor, and nowhere else.
 """
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, Literal, NoReturn
 
@@ -12,23 +13,27 @@ from msgspec import Meta
 
 Brand = Literal["visa", "mastercard", "amex", "discover", "diners", "jcb", "unionpay", "unknown"]
 
-# First and last value of a brand's leading digits, compared at that many digits (ISO/IEC 7812 ranges as issued today).
-PREFIXES: tuple[tuple[str, str, Brand], ...] = (
-    ("34", "34", "amex"),
-    ("37", "37", "amex"),
-    ("300", "305", "diners"),
-    ("36", "36", "diners"),
-    ("38", "39", "diners"),
-    ("3528", "3589", "jcb"),
-    ("4", "4", "visa"),
-    ("2221", "2720", "mastercard"),
-    ("51", "55", "mastercard"),
-    ("6011", "6011", "discover"),
-    ("644", "649", "discover"),
-    ("65", "65", "discover"),
-    ("62", "62", "unionpay"),
-    ("81", "81", "unionpay"),
+# A brand's first and last leading digits (ISO/IEC 7812 ranges as issued today).
+RANGES: tuple[tuple[int, int, Brand], ...] = (
+    (34, 34, "amex"),
+    (37, 37, "amex"),
+    (300, 305, "diners"),
+    (36, 36, "diners"),
+    (38, 39, "diners"),
+    (3528, 3589, "jcb"),
+    (4, 4, "visa"),
+    (2221, 2720, "mastercard"),
+    (51, 55, "mastercard"),
+    (6011, 6011, "discover"),
+    (644, 649, "discover"),
+    (65, 65, "discover"),
+    (62, 62, "unionpay"),
+    (81, 81, "unionpay"),
 )
+BRANDS: Mapping[str, Brand] = {
+    str(leading): brand for first, last, brand in RANGES for leading in range(first, last + 1)
+}
+MOST_LEADING_DIGITS = max(map(len, BRANDS))
 
 
 # What a doubled digit adds to the sum: 2 for 1, and 1 for 5, because 10 counts as 1 + 0.
@@ -44,8 +49,8 @@ def passes_luhn(number: str) -> bool:
 
 def brand_of(number: str) -> Brand:
     """Tell the brand by the leading digits."""
-    for first, last, brand in PREFIXES:
-        if first <= number[: len(first)] <= last:
+    for digits in range(1, MOST_LEADING_DIGITS + 1):
+        if brand := BRANDS.get(number[:digits]):
             return brand
     return "unknown"
 

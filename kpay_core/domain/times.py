@@ -11,9 +11,9 @@ _encode = msgspec.json.Encoder().encode
 
 def rfc3339(moment: datetime) -> str:
     """Write a moment as RFC 3339 has it, in UTC, cut to milliseconds: of one width, so that text sorts as time does."""
-    # The first 19 characters inside the quotes are the seconds. `isoformat` takes three times as long.
+    # A text in quotes, with six digits of a second or with none. `isoformat` takes three times as long.
     text = _encode(moment.astimezone(UTC)).decode()
-    return f"{text[1:20]}.{moment.microsecond // 1_000:03}Z"
+    return text[1:24] + "Z" if moment.microsecond else text[1:20] + ".000Z"
 
 
 def cut_to_milliseconds(moment: datetime) -> datetime:

@@ -107,7 +107,8 @@ def _reader(info: inspect.Type, extra: Mapping[str, Any], texts: bool) -> Reader
 
 
 def _object(info: inspect.StructType, texts: bool) -> Reader:
-    fields = {f.encode_name: (f, _reader(f.type, {}, texts)) for f in info.fields}
+    fields = [(f.encode_name, f.required, _reader(f.type, {}, texts)) for f in info.fields]
+    known = {name for name, _, _ in fields}
 
     def read_object(value: Any, path: str, errors: Errors) -> Any:
         if not isinstance(value, dict):
@@ -115,16 +116,15 @@ def _object(info: inspect.StructType, texts: bool) -> Reader:
         given = cast(dict[str, Any], value)
         prefix = f"{path}." if path else ""
         values: dict[str, Any] = {}
-        for name in sorted(given.keys() - fields.keys()):
+        for name in sorted(given.keys() - known):
             _wrong(errors, prefix + shown_name(name), "unknown field")
-        for name, (field, read_field) in fields.items():
+        for name, required, read_field in fields:
             item = given.get(name)
-            if texts and isinstance(item, list):
+            if item is None:
+                if required:
+                    _wrong(errors, prefix + name, "required")
+            elif texts and isinstance(item, list):
                 _wrong(errors, prefix + name, "given more than once")
-            elif item is None and field.required:
-                _wrong(errors, prefix + name, "required")
-            elif item is None:
-                continue
             elif (found := read_field(item, prefix + name, errors)) is not WRONG:
                 values[name] = found
         return values
