@@ -32,6 +32,9 @@ MANY_DIGITS = re.compile(r"[0-9](?:[^0-9A-Za-z]{0,2}[0-9]){11}")
 
 AwareTime = Annotated[datetime, msgspec.Meta(tz=True)]
 
+FIRST_MOMENT = datetime.min.replace(tzinfo=UTC)
+LAST_MOMENT = datetime.max.replace(tzinfo=UTC)
+
 
 class Reading(msgspec.Struct):
     """What was found so far: the sound values as a tree, and the errors by dotted path."""
@@ -193,9 +196,14 @@ def _boolean(value: Any, path: str, errors: Errors) -> Any:
 
 def _time(value: Any, path: str, errors: Errors) -> Any:
     try:
-        return msgspec.convert(value, AwareTime).astimezone(UTC)
-    except (msgspec.ValidationError, OverflowError):
+        moment = msgspec.convert(value, AwareTime)
+    except msgspec.ValidationError:
         return _wrong(errors, path, "must be an RFC 3339 time with an offset")
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        # Before the first moment or after the last one in UTC, where nothing of ours is.
+        return FIRST_MOMENT if moment.year == 1 else LAST_MOMENT
 
 
 def _list(info: inspect.ListType, texts: bool) -> Reader:

@@ -79,10 +79,6 @@ def test_a_refund_request_may_leave_out_all_but_the_charge() -> None:
             {"created_at[lt]": ["must be an RFC 3339 time with an offset"]},
         ),
         (
-            {"created_at[gte]": "0001-01-01T00:00:00+23:00"},
-            {"created_at[gte]": ["must be an RFC 3339 time with an offset"]},
-        ),
-        (
             {"starting_after": "a", "ending_before": "b"},
             {"ending_before": ["not together with starting_after"]},
         ),
