@@ -60,39 +60,50 @@ class Disconnected(Exception):
     """The client hung up before its body was complete. There is nobody to answer, so this is no KpayError."""
 
 
+# In a request's scope: its server has received the whole body by now, so that nobody waits for its client.
+IS_HERE = "kpay.body_is_here"
+
+
 async def read(
     receive: Receive,
     content_length: str | None = None,
     *,
+    is_here: bool = False,
     limit_bytes: int = LIMIT_BYTES,
     deadline_seconds: float = DEADLINE_SECONDS,
 ) -> bytes:
     """
-    Read the whole body from an ASGI `receive`.
+    Read the whole body from an ASGI `receive`. Where it `is_here` no deadline is set: that costs as much as decoding.
 
     A declared length over the limit is refused before a byte is asked for; what is not declared (chunked) is
     counted, and never more than the limit and one piece is held. Raises TooLarge, TooSlow and Disconnected.
     """
     if content_length is not None and _declares_more(content_length, limit_bytes):
         raise TooLarge
-    pieces: list[bytes] = []
-    size = 0
+    if is_here:
+        return await _put_together(receive, limit_bytes)
     try:
         async with asyncio.timeout(deadline_seconds):
-            while True:
-                message = await receive()
-                if message["type"] != "http.request":
-                    raise Disconnected
-                piece = message.get("body", b"")
-                assert isinstance(piece, bytes), "ASGI bodies are bytes"
-                pieces.append(piece)
-                size += len(piece)
-                if size > limit_bytes:
-                    raise TooLarge
-                if not message.get("more_body", False):
-                    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+            return await _put_together(receive, limit_bytes)
     except TimeoutError:
         raise TooSlow from None
+
+
+async def _put_together(receive: Receive, limit_bytes: int) -> bytes:
+    pieces: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] != "http.request":
+            raise Disconnected
+        piece = message.get("body", b"")
+        assert isinstance(piece, bytes), "ASGI bodies are bytes"
+        pieces.append(piece)
+        size += len(piece)
+        if size > limit_bytes:
+            raise TooLarge
+        if not message.get("more_body", False):
+            return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
 def decode(raw: bytes, content_type: str | None) -> dict[str, object]:

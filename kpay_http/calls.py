@@ -85,7 +85,8 @@ async def admit(request: AnyRequest) -> Call:
     system: System = request.app.state.system
     raw = b""
     if has_body(request):
-        raw = await body.read(request.receive, header(request, b"content-length"))
+        is_here = body.IS_HERE in request.scope
+        raw = await body.read(request.receive, header(request, b"content-length"), is_here=is_here)
     scope = await system.kpay.authenticate(read_key(request))
     facts = facts_of(request.scope)
     facts.merchant, facts.livemode = scope.merchant, scope.livemode

@@ -7,7 +7,7 @@ end to every wait for the client:
 
     connected, or a further request begun     complete headers within 10 s, else closed without an answer
     headers without end, or too many          431 at 64 KiB or 128 headers, and closed
-    a body while the application reads it     the application's own deadline (`body.read`, 30 s)
+    a body while the application reads it     the application's own deadline (`body.read`, 30 s), unless it is here
     the rest of a body already answered       thrown away for 10 s, then closed; in silence, uvicorn's keep-alive
     an answer the client does not take        30 s at a time with a full buffer, then the connection is aborted
 
@@ -29,6 +29,7 @@ import msgspec
 from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from kpay_http.body import IS_HERE
 from kpay_http.one_piece import OnePiece
 
 # Larger than any honest request's headers and as large as a body may be. The parser has no limit of its own.
@@ -123,6 +124,12 @@ class DeadlineProtocol(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         self._pending_bytes = 0
         super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        # Of a request that offered another protocol the body, if any, was left unread.
+        if not self.cycle.more_body:
+            self.cycle.scope[IS_HERE] = True  # type: ignore[literal-required]
 
     # The application's side.
 

@@ -338,6 +338,15 @@ def test_the_deadline_is_for_the_whole_body_not_for_each_piece() -> None:
         asyncio.run(read(dripping, deadline_seconds=0.1))
 
 
+def test_a_body_that_is_here_is_read_without_a_deadline_and_within_the_limit() -> None:
+    async def read_here(client: Client) -> bytes:
+        return await read(client.receive, is_here=True, deadline_seconds=-1)
+
+    assert asyncio.run(read_here(Client(b"{}"))) == b"{}"
+    with pytest.raises(TooLarge):
+        asyncio.run(read_here(Client(b"x" * (LIMIT_BYTES + 1))))
+
+
 def test_a_client_that_hangs_up_is_told_from_a_body_that_ends() -> None:
     for client in (Client(then="hang-up"), Client(b"{}", then="hang-up")):
         with pytest.raises(Disconnected):

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import uvicorn
 
+from kpay_http.body import IS_HERE
 from kpay_http.deadlines import HEAD_LIMIT_BYTES, HEADER_COUNT_LIMIT, PIPELINE_LIMIT, DeadlineProtocol
 
 HEAD_SECONDS = 0.4
@@ -31,6 +32,8 @@ class Impatient(DeadlineProtocol):
 
 async def app(scope: Any, receive: Any, send: Any) -> None:
     """Answer by path: at once, when the body is there, after a while, or with more than a client takes."""
+    if scope["path"] == "/here":
+        SIZES["/here"] = 10 if IS_HERE in scope else 20
     if scope["path"] == "/body":
         while (await receive())["more_body"]:
             pass
@@ -183,6 +186,25 @@ def test_a_request_may_take_longer_than_the_deadline_once_its_headers_are_there(
             time.sleep(HEAD_SECONDS / 3)
             client.sendall(b"x")
         assert b" 200 " in answer(client)
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "size"),
+    [
+        (b"POST /here HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n{}", 10),
+        (b"POST /here HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n", 10),
+        (b"GET /here HTTP/1.1\r\nhost: x\r\n\r\n", 10),
+        (b"POST /here HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n{", 20),
+        (b"POST /here HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{}\r\n", 20),
+        (b"POST /here HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n", 20),
+    ],
+)
+def test_the_application_knows_whether_the_whole_body_is_here(
+    server: uvicorn.Server, request_bytes: bytes, size: int
+) -> None:
+    with connected(server) as client:
+        client.sendall(request_bytes)
+        assert b"\r\ncontent-length: %d\r\n" % size in answer(client)
 
 
 def test_an_idle_connection_is_left_to_uvicorns_keep_alive(server: uvicorn.Server) -> None:
