@@ -91,8 +91,14 @@ def _harmless_json(event: object) -> bytes | None:
         text = _JSON.encode(event)
     except (UnicodeEncodeError, ValueError):
         return None
-    digits = text.translate(_ZEROS_FOR_DIGITS, b" -")
-    return None if b"000000000000" in digits or b"k_" in text or b"whsec_" in text else text
+    if b"k_" in text or b"whsec_" in text:
+        return None
+    if b"000000000000" in text.translate(_ZEROS_FOR_DIGITS, b" -"):
+        # One id in thirty has as many digits in a row. Nothing is escaped, so that each value stands there as it is.
+        shown = text.decode()
+        if "\\" in shown or _ID_OR_DIGITS.sub(_mask_digits, shown) != shown:
+            return None
+    return text
 
 
 # The shortest thing that is hidden: twelve digits.

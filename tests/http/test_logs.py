@@ -10,7 +10,7 @@ from uuid import UUID
 
 import pytest
 import structlog
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from kpay_http import logs
@@ -188,6 +188,28 @@ def test_what_is_no_secret_is_left_alone(harmless: str) -> None:
 def test_our_own_ids_are_left_alone_whatever_digits_they_have(uuid: UUID) -> None:
     if not uuid.hex.isdigit():
         assert mask(a=str(uuid), b=f"re_{uuid.hex}") == {"a": str(uuid), "b": f"re_{uuid.hex}"}
+
+
+# What card numbers and ids are made of, and what may stand before them in JSON.
+Shards = st.sampled_from(
+    [*SECRETS, *"0123456789 -af", "\x10", "\n", '"', "\\", "é", "019b796d-d600-7000-8000-000000000123"]
+) | st.uuids().map(lambda uuid: uuid.hex)
+Plain = st.lists(Shards, max_size=8).map("".join) | st.integers(-(10**20), 10**20) | st.floats() | st.none()
+
+
+@settings(max_examples=1000)
+@given(st.dictionaries(st.sampled_from("abcd"), Plain))
+# As JSON these are sixteen digits in a row, that make no card number.
+@example({"a": f"\x10{MAESTRO}"})
+def test_a_look_at_all_values_at_once_finds_what_a_look_at_each_does(event: dict[str, object]) -> None:
+    if logs._harmless_json(event) is not None:
+        assert {name: logs._masked(value, 0) for name, value in event.items()} == event
+
+
+def test_most_ids_with_many_digits_need_no_closer_look() -> None:
+    for id in ("mer_019b796dd60070008000000002a00000", "req_810ae15d20d2652ac1e0708c22631e53"):
+        assert logs._harmless_json({"id": id, "status": 200}) is not None
+    assert logs._harmless_json({"id": f"mer_{CARD}"}) is None
 
 
 Anything = st.recursive(
