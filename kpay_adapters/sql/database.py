@@ -77,7 +77,8 @@ class Reading(Protocol):
     """
     One connection that reads, used by one task at a time. It opens when it is first used, and anew after it was lost.
 
-    Every method ends within `ANSWER_SECONDS` and a connect, and raises only `Trouble`.
+    Every method ends within `ANSWER_SECONDS` and a connect, and raises only `Trouble`; but for look-ups on SQLite, which
+    take as long as its disk does.
     """
 
     async def read(self, question: Question) -> Sequence[Answer]:
