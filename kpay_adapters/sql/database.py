@@ -77,8 +77,8 @@ class Reading(Protocol):
     """
     One connection that reads, used by one task at a time. It opens when it is first used, and anew after it was lost.
 
-    Every method ends within `ANSWER_SECONDS` and a connect, and raises only `Trouble`; but for look-ups on SQLite, which
-    take as long as its disk does.
+    Every method ends within `ANSWER_SECONDS` and a connect, but for look-ups on SQLite, which take as long as its disk.
+    It raises only `Trouble`.
     """
 
     async def read(self, question: Question) -> Sequence[Answer]:
