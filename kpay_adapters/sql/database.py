@@ -73,7 +73,7 @@ class Question(NamedTuple):
 Answer = tuple[str, str]
 
 
-class Reading(Protocol):
+class ReadSession(Protocol):
     """
     One connection that reads, used by one task at a time. It opens when it is first used, and anew after it was lost.
 
@@ -88,7 +88,7 @@ class Reading(Protocol):
     async def close(self) -> None: ...
 
 
-class Session(Reading, Protocol):
+class Session(ReadSession, Protocol):
     """One connection that also writes."""
 
     async def write(self, parts: Sequence[Part]) -> bool:
@@ -105,7 +105,7 @@ class Database(Protocol):
 
     def session(self) -> Session: ...
 
-    def look_ups(self) -> Reading:
+    def look_ups(self) -> ReadSession:
         """Make a connection for look-ups by id, each of which is short."""
         ...
 

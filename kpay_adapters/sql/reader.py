@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import msgspec
 from sqlalchemy import Table
 
-from kpay_adapters.sql.database import ANSWER_SECONDS, Answer, Database, Lost, Question, Reading, Trouble
+from kpay_adapters.sql.database import ANSWER_SECONDS, Answer, Database, Lost, Question, ReadSession, Trouble
 from kpay_core.commit import Record, Unavailable
 from kpay_core.domain.text import is_plain
 from kpay_core.query import Query
@@ -164,7 +164,7 @@ class Reader:
             _fail(asked, Unavailable("the store is closed"))
 
 
-async def _read(session: Reading, question: Question) -> Sequence[Answer]:
+async def _read(session: ReadSession, question: Question) -> Sequence[Answer]:
     """Ask, and once more when the connection was lost: reading twice harms nobody."""
     try:
         async with asyncio.timeout(ANSWER_SECONDS):
