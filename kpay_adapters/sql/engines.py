@@ -9,6 +9,7 @@ Database URLs and the connections they lead to.
 import asyncio
 import sqlite3
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, Protocol, cast
 
 import aiosqlite
@@ -101,10 +102,18 @@ async def open_sqlite(path: str, *, busy_seconds: float = BUSY_SECONDS) -> aiosq
     return connection
 
 
-async def open_sqlite_here(path: str) -> sqlite3.Connection:
-    """Open a connection that reads, in this very thread; it waits for no lock that another process holds."""
-    connection = sqlite3.connect(path, isolation_level=None, timeout=0, cached_statements=CACHED_STATEMENTS)
+def open_sqlite_to_read(path: str) -> sqlite3.Connection:
+    """
+    Open a connection that reads, for any thread, and does not wait for a lock that another process holds.
+
+    What a crash has left in the log is put in order now, unless somebody is about it: that may take a while.
+    """
+    connection = sqlite3.connect(
+        path, isolation_level=None, timeout=0, cached_statements=CACHED_STATEMENTS, check_same_thread=False
+    )
     connection.execute("PRAGMA query_only = ON")
+    with suppress(sqlite3.Error):
+        connection.execute("SELECT name FROM sqlite_master LIMIT 1").fetchall()
     return connection
 
 

@@ -21,7 +21,7 @@ from kpay_core.query import Query
 
 R = TypeVar("R", bound=Record)
 
-# Ids in one statement: as many as keep it below a millisecond.
+# Ids in one statement: as many as keep it at a millisecond or so.
 MAX_GROUPED_IDS = 200
 
 # Whoever comes later would wait for seconds, and is better told so at once.
@@ -133,6 +133,9 @@ class Reader:
             while self._asked:
                 kind = next(iter(self._asked))
                 await self._look_up(kind, self._take(kind))
+                if self._asked:
+                    # Where nothing in this has waited (SQLite), others have their turn.
+                    await asyncio.sleep(0)
 
     def _take(self, kind: type[Record]) -> Asked:
         asked = self._asked.pop(kind)

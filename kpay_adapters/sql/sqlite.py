@@ -17,7 +17,7 @@ from sqlalchemy import JSON, Column, Table
 from kpay_adapters.sql import engines, statements
 from kpay_adapters.sql.columns import Time
 from kpay_adapters.sql.database import ANSWER_SECONDS, Answer, Away, Line, Lost, Part, Question, Refused
-from kpay_adapters.sql.engines import check_sqlite, open_sqlite, open_sqlite_here
+from kpay_adapters.sql.engines import check_sqlite, open_sqlite, open_sqlite_to_read
 from kpay_core.commit import Record
 from kpay_core.query import Query
 
@@ -110,14 +110,19 @@ class SqliteSession:
 
 class SqliteLookUps:
     """
-    One connection, in the thread of the event loop.
+    One connection, which reads in the thread of the event loop, and is opened and closed in another.
 
     A disk that hangs keeps the loop waiting. Locks do not: in WAL mode a reader meets one only while the log is
-    recovered or taken away, and then waits for it without keeping others.
+    recovered or taken away, and then waits for it without keeping others. What SQLite does by itself is to wait up to
+    ten seconds where a writer is frozen within the microseconds in which it changes the log's index.
     """
 
     def __init__(self, path: str) -> None:
-        self._line = Line(lambda: open_sqlite_here(path), is_open=lambda _: True, trouble=(sqlite3.Error,))
+        self._line = Line(
+            lambda: asyncio.to_thread(open_sqlite_to_read, path),
+            is_open=lambda _: True,
+            trouble=(sqlite3.Error,),
+        )
 
     async def read(self, question: Question) -> Sequence[Answer]:
         connection = await self._line.get()
@@ -132,7 +137,8 @@ class SqliteLookUps:
 
     async def close(self) -> None:
         if connection := self._line.close():
-            connection.close()
+            # The last to close a file puts its log away, and waits for the disk.
+            await asyncio.to_thread(connection.close)
 
 
 async def on_thread(connection: aiosqlite.Connection, function: Callable[[sqlite3.Connection], T]) -> T:

@@ -206,6 +206,10 @@ def test_a_look_at_all_values_at_once_finds_what_a_look_at_each_does(event: dict
         assert {name: logs._masked(value, 0) for name, value in event.items()} == event
 
 
+def test_a_text_that_is_far_too_long_is_cut() -> None:
+    assert mask(event="x" * (2 * logs.TEXT_LIMIT)) == {"event": "x" * logs.TEXT_LIMIT + "…"}
+
+
 def test_most_ids_with_many_digits_need_no_closer_look() -> None:
     for id in ("mer_019b796dd60070008000000002a00000", "req_810ae15d20d2652ac1e0708c22631e53"):
         assert logs._harmless_json({"id": id, "status": 200}) is not None

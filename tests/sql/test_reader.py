@@ -10,6 +10,7 @@ from sqlalchemy import text
 from kpay_adapters.sql import reader as module
 from kpay_adapters.sql.database import Answer, Lost, Question
 from kpay_adapters.sql.migrate import transaction
+from kpay_adapters.sql.reader import MAX_GROUPED_IDS
 from kpay_adapters.sql.sqlite import SqliteLookUps, SqliteSession
 from kpay_adapters.sql.store import SqlStore
 from kpay_adapters.testing.records import a_charge, a_merchant, an_api_key
@@ -72,6 +73,39 @@ async def test_a_question_has_a_limit(logged: Any) -> None:
 
     assert await asyncio.gather(*(store.get(Merchant, merchant.id) for merchant in merchants)) == merchants
     assert len(asked) == 3
+
+
+async def test_others_have_a_turn_between_the_questions(sqlite_database: str) -> None:
+    turns = 0
+
+    async def take_turns() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    async with SqlStore(sqlite_database, TABLES) as store:
+        assert await store.get(Merchant, "mer_1") is None
+        other = asyncio.create_task(take_turns())
+        look_ups = [asyncio.create_task(store.get(Merchant, f"mer_{n}")) for n in range(5 * MAX_GROUPED_IDS)]
+        await look_ups[0]
+        before = turns
+        await look_ups[-1]
+        other.cancel()
+    assert turns - before >= 4
+
+
+async def test_a_store_may_be_closed_in_another_thread(sqlite_database: str) -> None:
+    def open_and_read(loop: asyncio.AbstractEventLoop) -> SqlStore:
+        store = SqlStore(sqlite_database, TABLES)
+        loop.run_until_complete(store.open())
+        assert loop.run_until_complete(store.get(Merchant, "mer_1")) is None
+        return store
+
+    loop = asyncio.new_event_loop()
+    store = await asyncio.to_thread(open_and_read, loop)
+    await asyncio.to_thread(loop.run_until_complete, store.close())
+    loop.close()
 
 
 async def test_a_read_is_asked_again_when_the_connection_was_lost(logged: Any) -> None:
