@@ -127,7 +127,7 @@ class DeadlineProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         super().on_message_complete()
-        # Of a request that offered another protocol the body, if any, was left unread.
+        # uvicorn passes over the end of what it hands to another protocol, or has answered.
         if not self.cycle.more_body:
             self.cycle.scope[IS_HERE] = True  # type: ignore[literal-required]
 

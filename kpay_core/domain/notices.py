@@ -35,6 +35,7 @@ from kpay_core.domain.news import News, NewsKind
 from kpay_core.domain.refunds import Refund
 from kpay_core.domain.scope import Mode
 from kpay_core.domain.text import is_plain
+from kpay_core.domain.times import cut_to_milliseconds
 
 # Ours have 36 characters, and those of networks hardly more.
 MAX_NAME_LENGTH = 255
@@ -191,7 +192,7 @@ def _moment(told: datetime) -> datetime | None:
         moment = told.replace(tzinfo=UTC) if told.utcoffset() is None else told.astimezone(UTC)
     except OverflowError:
         return None
-    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+    return cut_to_milliseconds(moment)
 
 
 def tell_again(notice: Notice) -> Notice:

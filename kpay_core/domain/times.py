@@ -6,6 +6,8 @@ import msgspec
 
 MILLISECOND = timedelta(milliseconds=1)
 
+FIRST, LAST = datetime.min, datetime.max  # noqa: DTZ901 of every time zone
+
 _encode = msgspec.json.Encoder().encode
 
 
@@ -16,6 +18,14 @@ def rfc3339(moment: datetime) -> str:
     return text[1:24] + "Z" if moment.microsecond else text[1:20] + ".000Z"
 
 
+def in_utc(moment: datetime) -> datetime:
+    """Bring a moment to UTC. One that is past all times there becomes the first of them, or the last."""
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        return (FIRST if moment.year == 1 else LAST).replace(tzinfo=UTC)
+
+
 def cut_to_milliseconds(moment: datetime) -> datetime:
     """Drop what is finer than a millisecond: no record and no answer carries it."""
     return moment.replace(microsecond=moment.microsecond // 1_000 * 1_000)
@@ -24,5 +34,5 @@ def cut_to_milliseconds(moment: datetime) -> datetime:
 def up_to_milliseconds(moment: datetime) -> datetime:
     """Return the first whole millisecond that is not before a moment; the last that there is, where there is none."""
     whole = cut_to_milliseconds(moment)
-    last = cut_to_milliseconds(datetime.max.replace(tzinfo=moment.tzinfo))
+    last = cut_to_milliseconds(LAST.replace(tzinfo=moment.tzinfo))
     return whole if whole in (moment, last) else whole + MILLISECOND

@@ -7,7 +7,7 @@ The rules are the annotations of a request's Struct, so the OpenAPI schema is ma
 
 import re
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import cache
 from typing import Annotated, Any, TypeVar, cast
 
@@ -16,6 +16,7 @@ from msgspec import inspect
 
 from kpay_core.domain.errors import Invalid
 from kpay_core.domain.text import is_plain
+from kpay_core.domain.times import in_utc
 
 T = TypeVar("T")
 
@@ -31,9 +32,6 @@ MAX_SHOWN_NAME = 80
 MANY_DIGITS = re.compile(r"[0-9](?:[^0-9A-Za-z]{0,2}[0-9]){11}")
 
 AwareTime = Annotated[datetime, msgspec.Meta(tz=True)]
-
-FIRST_MOMENT = datetime.min.replace(tzinfo=UTC)
-LAST_MOMENT = datetime.max.replace(tzinfo=UTC)
 
 
 class Reading(msgspec.Struct):
@@ -196,14 +194,9 @@ def _boolean(value: Any, path: str, errors: Errors) -> Any:
 
 def _time(value: Any, path: str, errors: Errors) -> Any:
     try:
-        moment = msgspec.convert(value, AwareTime)
+        return in_utc(msgspec.convert(value, AwareTime))
     except msgspec.ValidationError:
         return _wrong(errors, path, "must be an RFC 3339 time with an offset")
-    try:
-        return moment.astimezone(UTC)
-    except OverflowError:
-        # Before the first moment or after the last one in UTC, where nothing of ours is.
-        return FIRST_MOMENT if moment.year == 1 else LAST_MOMENT
 
 
 def _list(info: inspect.ListType, texts: bool) -> Reader:
