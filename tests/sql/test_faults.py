@@ -313,17 +313,22 @@ async def test_a_file_that_stays_busy_is_unavailable(
         await store.commit(merchant)
 
 
-async def test_a_look_up_waits_for_a_lock_and_keeps_nobody_else_waiting(sqlite_alone: str) -> None:
-    path = sqlite_path(sqlite_alone)
+def keep_everybody_out(url: str) -> sqlite3.Connection:
+    """Lock a file that nobody has open as SQLite itself does while it recovers a log; closing lets others in."""
+    path = sqlite_path(url)
     assert path
-    merchant = a_merchant()
-    async with SqlStore(sqlite_alone, TABLES) as store:
-        await store.commit(merchant)
-    # Alone with the file, one may keep everybody out, as SQLite itself does while it recovers a log.
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("PRAGMA locking_mode = EXCLUSIVE")
     other.execute("BEGIN EXCLUSIVE")
+    return other
+
+
+async def test_a_look_up_waits_for_a_lock_and_keeps_nobody_else_waiting(sqlite_alone: str) -> None:
+    merchant = a_merchant()
     async with SqlStore(sqlite_alone, TABLES) as store:
+        await store.commit(merchant)
+    async with SqlStore(sqlite_alone, TABLES) as store:
+        other = keep_everybody_out(sqlite_alone)
         look_up = asyncio.create_task(store.get(Merchant, merchant.id))
         started = time.monotonic()
         await asyncio.sleep(0.1)
@@ -338,11 +343,7 @@ async def test_a_look_up_in_a_file_that_stays_locked_is_unavailable(
     sqlite_alone: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(engines, "BUSY_SECONDS", 0.2)
-    path = sqlite_path(sqlite_alone)
-    assert path
-    other = sqlite3.connect(path, isolation_level=None)
-    other.execute("PRAGMA locking_mode = EXCLUSIVE")
-    other.execute("BEGIN EXCLUSIVE")
+    other = keep_everybody_out(sqlite_alone)
     async with SqlStore(sqlite_alone, TABLES) as store:
         with pytest.raises(Unavailable, match="locked"):
             await store.get(Merchant, "mer_1")
