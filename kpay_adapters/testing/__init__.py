@@ -5,7 +5,7 @@ These are shipped adapters like any other, for our tests and yours. None of them
 """
 
 from kpay_adapters.testing.clocks import START, FrozenClock, step_aside
-from kpay_adapters.testing.couriers import Receiver, ScriptedCourier, accept, answer, miss
+from kpay_adapters.testing.couriers import Receiver, ScriptedCourier, accept, answer, break_off, miss
 from kpay_adapters.testing.crashes import Crash, Crashing, CrashPoint
 from kpay_adapters.testing.ids import SeededIds
 from kpay_adapters.testing.making import CHARGE, make_kpay
@@ -27,6 +27,7 @@ __all__ = [
     "Shop",
     "accept",
     "answer",
+    "break_off",
     "make_kpay",
     "miss",
     "news",

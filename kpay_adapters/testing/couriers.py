@@ -24,6 +24,11 @@ def miss(post: Post, failure: Failure = Failure.CONNECTION_FAILED) -> Reply:
     return Reply(key=post.key, status=None, failure=failure, answer="", milliseconds=1)
 
 
+def break_off(post: Post, failure: Failure = Failure.CONNECTION_LOST) -> Reply:
+    """Begin to answer a post with 200, and never end."""
+    return Reply(key=post.key, status=200, failure=failure, answer="o", milliseconds=1)
+
+
 class ScriptedCourier:
     """
     A courier to a server that does as it is told, in the time of a clock that stands still.

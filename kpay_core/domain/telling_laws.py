@@ -31,16 +31,18 @@ from kpay_core.domain.events import Event, EventType
 from kpay_core.domain.lanes import Lane
 from kpay_core.domain.laws import Broken, Difference, Differences, Source, compare
 from kpay_core.domain.payouts import Payout
-from kpay_core.domain.posts import MAX_IN_FLIGHT
+from kpay_core.domain.posts import MAX_IN_FLIGHT, Failure
 from kpay_core.domain.refunds import Refund
 
 # The first attempt, one after each of the delays, and the last delay again while the 72 hours last.
 _REST = deliveries.LIFE - sum(deliveries.DELAYS, timedelta())
 MAX_ATTEMPTS = 1 + len(deliveries.DELAYS) + _REST // deliveries.DELAYS[-1]
 
-
 # The first digit of every status that is a success.
 SUCCESSES = 2
+
+# What a whole answer fails for. Whatever else an attempt failed for, no status makes up for.
+FAILED_BY_STATUS = (Failure.REDIRECTED, Failure.REFUSED)
 
 
 class Told(msgspec.Struct, frozen=True):
@@ -215,7 +217,7 @@ def deliveries_stay_in_their_scope(case: DeliveryCase) -> Differences:
 
 
 def deliveries_arrive_or_are_given_up_for_a_reason(case: DeliveryCase) -> Differences:
-    """Succeeded is what was answered with a 2xx at last; abandoned has its reason; pending is due at some time."""
+    """Succeeded was answered with a whole 2xx at last; abandoned has its reason; pending is due at some time."""
     delivery, its = case.delivery, case.attempts
     arrived = bool(its) and is_success(its[-1])
     status = delivery.status
@@ -230,8 +232,9 @@ def deliveries_arrive_or_are_given_up_for_a_reason(case: DeliveryCase) -> Differ
 
 
 def is_success(attempt: Attempt) -> bool:
-    """Tell whether an attempt was answered with a 2xx (contract, section 8)."""
-    return attempt.status is not None and attempt.status // 100 == SUCCESSES
+    """Tell whether an attempt was answered with a 2xx (contract, section 8), and its answer did not break off."""
+    was_whole = attempt.failure is None or attempt.failure in FAILED_BY_STATUS
+    return was_whole and attempt.status is not None and attempt.status // 100 == SUCCESSES
 
 
 def attempts_are_numbered_and_apart(case: DeliveryCase) -> Differences:

@@ -2,11 +2,12 @@
 
 from collections.abc import Callable
 from datetime import timedelta
+from itertools import cycle
 from typing import Any
 
 import pytest
 
-from kpay_adapters.testing import accept, miss
+from kpay_adapters.testing import accept, break_off, miss
 from kpay_core.domain import charges, deliveries, idempotency
 from kpay_core.domain.charges import Charge
 from kpay_core.domain.deliveries import Attempt, Delivery
@@ -50,8 +51,10 @@ async def go_on() -> World:
     """
     world = a_world()
 
+    nightly = cycle((break_off, miss))
+
     def receive(post: Post) -> Reply:
-        return miss(post) if post.url == NIGHTLY else accept(post)
+        return next(nightly)(post) if post.url == NIGHTLY else accept(post)
 
     world.receiver = receive
     await world.endpoint("*")
