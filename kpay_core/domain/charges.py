@@ -27,13 +27,12 @@ from kpay_core.domain.looks import OVERDUE, next_look
 from kpay_core.domain.machine import step
 from kpay_core.domain.metadata import Metadata
 from kpay_core.domain.money import DEFAULT_CURRENCY, ChargeAmount, Currency
-from kpay_core.domain.pages import PageParams
+from kpay_core.domain.pages import Conditions, PageParams
 from kpay_core.domain.postal import Address
 from kpay_core.domain.processing import LEASE, SETTLE_WINDOW, Outcome, Verdict
 from kpay_core.domain.scope import Scope
 from kpay_core.domain.times import cut_to_milliseconds, up_to_milliseconds
 from kpay_core.domain.validation import AwareTime, read
-from kpay_core.query import Condition
 
 
 class Status(StrEnum):
@@ -113,20 +112,22 @@ class ChargeListParams(PageParams, frozen=True, kw_only=True):
     created_at_lte: AwareTime | None = msgspec.field(default=None, name="created_at[lte]")
 
     @property
-    def filters(self) -> tuple[Condition, ...]:
-        return self._by_status + self._by_time
+    def alternatives(self) -> tuple[Conditions, ...]:
+        if self.status is None:
+            return (self.filters,)
+        return tuple((("status", "=", status), *self.filters) for status in SHOWN_AS[self.status])
 
     @property
-    def lasting(self) -> tuple[Condition, ...]:
+    def lasting(self) -> Conditions:
         # A charge that was processing may have its outcome by the time that the next page is asked for.
-        return self.filters if self.status != "processing" else self._by_time
+        return self.filters if self.status == "processing" else self.alternatives[0]
 
     @property
-    def _by_status(self) -> tuple[Condition, ...]:
-        return () if self.status is None else (("status", "in", SHOWN_AS[self.status]),)
+    def order(self) -> Literal["id", "created_at"]:
+        return "id" if self.status is None and not self.filters else "created_at"
 
     @property
-    def _by_time(self) -> tuple[Condition, ...]:
+    def filters(self) -> Conditions:
         # Charges are made at whole milliseconds: the next one up or down says of them what a finer bound does.
         bounds: tuple[
             tuple[Literal[">", ">=", "<", "<="], datetime | None, Callable[[datetime], datetime]], ...

@@ -29,12 +29,23 @@ async def list_page(
 
     `within` is what the list itself asks of a record, beside its scope and the parameters.
     """
-    rows = await ports.store.find(pages.question(kind, (*scope.conditions, *within), params))
+    conditions = (*scope.conditions, *within)
+    cursor_at = None
+    if params.cursor is not None and params.order != "id":
+        cursor_at = getattr(await _cursor(ports, kind, params, conditions), params.order)
+    questions = pages.questions(kind, conditions, params, cursor_at=cursor_at)
+    rows = pages.merge([await ports.store.find(question) for question in questions], params)
     if params.cursor is not None:
         if rows and rows[0].id == params.cursor:
             rows = rows[1:]
-        else:
+        elif cursor_at is None:
             # It is in the list no more, or never was.
-            found = await ports.store.get(kind, params.cursor)
-            pages.check_cursor(params, found, (*scope.conditions, *within, *params.lasting))
+            await _cursor(ports, kind, params, conditions)
     return pages.page(rows, params)
+
+
+async def _cursor(ports: Ports, kind: type[R], params: PageParams, conditions: tuple[Condition, ...]) -> R:
+    """Return the record that the cursor names, or raise `Invalid` where it never was in the list."""
+    assert params.cursor is not None, "only a page after a cursor begins with one"
+    found = await ports.store.get(kind, params.cursor)
+    return pages.check_cursor(params, found, (*conditions, *params.lasting))

@@ -147,7 +147,7 @@ def test_a_page_holds_its_limit_newest_first_and_tells_of_more(
     rows: int, limit: int, backwards: bool
 ) -> None:
     params = PageParams(limit=limit, ending_before="x" if backwards else None)
-    asked = pages.question(charges.Charge, SCOPE.conditions, params)
+    (asked,) = pages.questions(charges.Charge, SCOPE.conditions, params)
     found = [replace(a_charge(), id=f"{n:02}") for n in range(rows)]
     answer = sorted(found, key=lambda charge: charge.id, reverse=asked.descending)[: asked.limit]
     page = pages.page(answer, params)

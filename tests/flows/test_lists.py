@@ -5,6 +5,8 @@ from collections.abc import Mapping
 import pytest
 
 from kpay_core import Scope
+from kpay_core.commit import bump
+from kpay_core.domain.charges import SHOWN, Charge, Status
 from kpay_core.domain.errors import Invalid
 from kpay_core.domain.views import time
 from tests.flows.world import DECLINED, GOOD, LOST, World
@@ -115,3 +117,42 @@ async def test_charges_are_found_by_status_and_time() -> None:
     assert (await listed(world, **{"created_at[lt]": time(start)}))[0] == [good]
     between = {"created_at[gte]": time(start), "created_at[lt]": time(world.clock.now())}
     assert (await listed(world, status="failed", **between))[0] == [declined]
+
+
+@pytest.mark.parametrize("status", [None, "succeeded", "processing"])
+@pytest.mark.parametrize("bounds", [{}, {"created_at[gte]": "2000-01-01T00:00:00Z"}])
+async def test_filtered_pages_hold_every_row_once_in_both_directions(
+    status: str | None, bounds: dict[str, str]
+) -> None:
+    world = await World().open()
+    filters = {**bounds, **({"status": status} if status else {})}
+    for _ in range(3):
+        # Four of one moment, and more of another status between them.
+        for number in (GOOD, LOST) * 4:
+            await world.charge(number)
+        world.advance(seconds=1)
+    # Some of those that are processing are being undone.
+    lost = [each for each in await world.all(Charge) if each.status is Status.PROCESSING]
+    for charge in lost[::3]:
+        await world.store.commit(bump(charge, status=Status.REVERSING))
+    every = await listed(world, limit="100")
+    whole, _ = await listed(world, limit="100", **filters)
+    shown = {charge.id: SHOWN[charge.status] for charge in await world.all(Charge)}
+    assert whole == [id for id in every[0] if status in (None, shown[id])]
+
+    for name, wanted, start in (("starting_after", whole, 0), ("ending_before", whole[::-1], -1)):
+        seen, more = [wanted[0]], True
+        while more:
+            page, more = await listed(world, limit="3", **filters, **{name: seen[-1]})
+            seen += page if start == 0 else page[::-1]
+        assert seen == wanted, name
+
+
+async def test_a_page_goes_on_after_a_charge_that_has_left_the_list() -> None:
+    world = await World().open()
+    ids = await make(world, 5, number=LOST)
+    charge = await world.store.get(Charge, ids[2])
+    assert charge is not None
+    await world.store.commit(bump(charge, status=Status.SUCCEEDED, look_at=None))
+    assert await listed(world, status="processing", starting_after=ids[2]) == ([ids[1], ids[0]], False)
+    assert await listed(world, status="processing", ending_before=ids[2]) == ([ids[4], ids[3]], False)

@@ -87,7 +87,7 @@ async def test_alembic_sees_no_difference(empty_database: Callable[[], str]) -> 
 async def test_what_is_pending_is_told(empty_database: Callable[[], str]) -> None:
     url = empty_database()
 
-    assert await pending(url) == ["0001", "0002", "0003", "0004"]
+    assert await pending(url) == ["0001", "0002", "0003", "0004", "0005"]
     await migrate(url)
     assert await pending(url) == []
 

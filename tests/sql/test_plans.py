@@ -10,6 +10,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any, cast
 
+import msgspec
 import pytest
 from sqlalchemy import Table, text
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -29,6 +30,7 @@ from kpay_adapters.testing.records import (
     a_merchant,
     a_notice,
     a_payout,
+    a_refund,
     a_settlement,
     a_sheet,
     a_transfer,
@@ -37,9 +39,9 @@ from kpay_adapters.testing.records import (
     an_event,
     succeeded,
 )
-from kpay_core.commit import Record
+from kpay_core.commit import Record, bump
 from kpay_core.domain import disputes
-from kpay_core.domain.charges import Charge
+from kpay_core.domain.charges import Charge, ChargeListParams, Status
 from kpay_core.domain.deliveries import Attempt, Delivery
 from kpay_core.domain.disputes import Dispute
 from kpay_core.domain.endpoints import Endpoint
@@ -48,8 +50,9 @@ from kpay_core.domain.idempotency import IdempotencyKey
 from kpay_core.domain.lanes import Lane
 from kpay_core.domain.ledger import LINES, Kind, Sheet, Transfer
 from kpay_core.domain.notices import Notice
+from kpay_core.domain.pages import PageParams, questions
 from kpay_core.domain.payouts import Payout, Settlement
-from kpay_core.domain.refunds import Refund
+from kpay_core.domain.refunds import Refund, RefundListParams
 from kpay_core.query import Condition, Query
 from tests import backends
 from tests.contract.stores import sqlite_url
@@ -81,11 +84,55 @@ def by_id(kind: Any, *ids: str) -> Query[Any]:
     return first(kind, "id", ("id", "in", ids))
 
 
+def of_list(
+    name: str, kind: Any, params: PageParams, *, cursor: str, at: datetime = NOW
+) -> dict[str, Query[Any]]:
+    """Ask for the first page of a list with parameters, and for those after and before a cursor, as its flow does."""
+    cursor_at = None if params.order == "id" else at
+    pages = {
+        name: params,
+        f"{name}, after a cursor": msgspec.structs.replace(params, starting_after=cursor),
+        f"{name}, before a cursor": msgspec.structs.replace(params, ending_before=cursor),
+    }
+    return {
+        f"{page}, {number}": question
+        for page, asked in pages.items()
+        for number, question in enumerate(
+            questions(kind, OWN, asked, cursor_at=cursor_at if asked.cursor else None)
+        )
+    }
+
+
+def first_of_each(pages: dict[str, Query[Any]]) -> dict[str, Query[Any]]:
+    """Leave out what is asked beside each page's first question: nobody in the crowd answers it."""
+    return {name: question for name, question in pages.items() if name.endswith(", 0")}
+
+
+# What is asked of the crowd for a few among many: a moment before everybody else, a status, a charge.
+BEFORE = NOW - timedelta(days=1)
+OF_A_STATUS = of_list("charges of a status", Charge, ChargeListParams(status="failed"), cursor="fail_100030")
+WITHOUT_OUTCOME = of_list(
+    "charges without an outcome", Charge, ChargeListParams(status="processing"), cursor="open_100030"
+)
+OF_A_TIME = of_list(
+    "charges of a time", Charge, ChargeListParams(created_at_lt=NOW), cursor="old_100030", at=BEFORE
+)
+OF_STATUS_AND_TIME = of_list(
+    "charges of a status and time",
+    Charge,
+    ChargeListParams(status="succeeded", created_at_lt=NOW),
+    cursor="old_100030",
+    at=BEFORE,
+)
+OF_A_CHARGE = of_list("refunds of a charge", Refund, RefundListParams(charge="ch_1"), cursor="few_100030")
+FILTERED = (OF_A_STATUS, WITHOUT_OUTCOME, OF_A_TIME, OF_STATUS_AND_TIME, OF_A_CHARGE)
+
 AT: Condition = ("endpoint", "=", "we_1")
 
 QUESTIONS: dict[str, Query[Any]] = {
     "charges, newest first": newest(Charge),
     "charges after a cursor": newest(Charge, ("id", "<", "9")),
+    **{name: question for pages in FILTERED for name, question in pages.items()},
     "refunds of a merchant": newest(Refund),
     "events, newest first": newest(Event),
     "events of a type after a cursor": newest(Event, ("type", "=", "charge.failed"), ("id", "<", "evt_9")),
@@ -110,6 +157,7 @@ QUESTIONS: dict[str, Query[Any]] = {
 }
 
 CROWDED: dict[str, Query[Any]] = {
+    **{name: question for pages in FILTERED for name, question in first_of_each(pages).items()},
     "transfers since the last sheet": Query(
         kind=Transfer, where=(*OWN, ("sheet", ">", 45)), order="sheet", limit=500
     ),
@@ -158,6 +206,13 @@ CROWDED: dict[str, Query[Any]] = {
     "a dispute by the network's name": Query(
         kind=Dispute, where=(("livemode", "=", False), ("case", "=", "case_130000")), limit=1
     ),
+    "all refunds of a charge, newest first": Query(
+        kind=Refund, where=(("charge", "=", "ch_1"),), descending=True, limit=21
+    ),
+    "all refunds of a charge after one": first(
+        Refund, "id", ("charge", "=", "ch_1"), ("id", ">", "few_100030")
+    ),
+    "refunds by their charges": first(Refund, "charge", ("charge", ">", "ch_0")),
     "disputes of a charge": first(Dispute, "id", ("charge", "=", "ch_1"), ("id", ">", "dp_119200")),
     "disputes by their charges": first(Dispute, "charge", ("charge", ">", "ch_0")),
     "disputes to look at": first(Dispute, "look_at", until("look_at")),
@@ -192,7 +247,7 @@ CROWDED: dict[str, Query[Any]] = {
 }
 
 
-@pytest.mark.parametrize("name", [*QUESTIONS, *CROWDED])
+@pytest.mark.parametrize("name", QUESTIONS | CROWDED)
 async def test_a_question_is_answered_by_an_index_in_its_order(name: str, tmp_path: Path) -> None:
     file = tmp_path / "kpay.db"
     await migrate(f"sqlite:///{file}")
@@ -213,8 +268,13 @@ async def test_a_question_is_answered_by_an_index_in_its_order(name: str, tmp_pa
 CROWD = 50_000
 MERCHANTS = 10_000
 SOME = 1_000
+FEW = 60
 
 FAR = NOW + timedelta(days=300)
+
+
+def failed(charge: Charge) -> Charge:
+    return bump(charge, status=Status.FAILED, failure_code="declined", failure_message="No.", look_at=None)
 
 
 def crowd() -> Sequence[tuple[Record, int, dict[str, str]]]:
@@ -246,6 +306,15 @@ def crowd() -> Sequence[tuple[Record, int, dict[str, str]]]:
         (a_settlement(book, due_at=NOW), 0, {}),
         (charge, CROWD, later),
         (succeeded(a_charge(merchant, version=0), matures_at=NOW), SOME, {"id": of_n("due")}),
+        (
+            succeeded(a_charge(merchant, version=0, created_at=BEFORE), matures_at=FAR),
+            FEW,
+            {"id": of_n("old")},
+        ),
+        (failed(a_charge(merchant, version=0)), FEW, {"id": of_n("fail")}),
+        (a_charge(merchant, look_at=FAR), FEW, {"id": of_n("open")}),
+        (a_refund(charge), CROWD, {"id": of_n("re"), "charge": of_n("ch")}),
+        (a_refund(charge), FEW, {"id": of_n("few")}),
         (a_transfer(book, Kind.CHARGE_MATURED, id="txn_"), CROWD, in_book),
         (a_transfer(book, Kind.CHARGE, id="txn__"), CROWD, in_book | {"id": f"{of_n('txn')} || '+'"}),
         (a_sheet(book), CROWD, sheet),

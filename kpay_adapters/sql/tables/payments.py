@@ -54,10 +54,10 @@ CHARGES = Table(
     check("matures_at", "matures_at IS NULL OR status = 'succeeded'"),
     check("look_at", "(look_at IS NULL) = (status IN ('succeeded', 'failed'))"),
     check("looks", "looks >= 0"),
-    # The list of a merchant's charges, newest first; by status; between two times.
+    # The list of a merchant's charges, newest first; by status, and by time; by time.
     Index("charges_of_merchant", "merchant", "livemode", "id"),
-    Index("charges_by_status", "merchant", "livemode", "status", "id"),
-    Index("charges_by_time", "merchant", "livemode", "created_at"),
+    Index("charges_by_status", "merchant", "livemode", "status", "created_at", "id"),
+    Index("charges_by_time", "merchant", "livemode", "created_at", "id"),
     index_while("look_at", "charges_due", "look_at", "id"),
     index_while("matures_at", "charges_maturing", "matures_at", "id"),
 )
@@ -86,7 +86,10 @@ REFUNDS = Table(
     check("failure", "(status = 'failed') = (failure_code IS NOT NULL)"),
     check("look_at", "(look_at IS NULL) = (status IN ('succeeded', 'failed'))"),
     check("looks", "looks >= 0"),
+    # The list of a merchant's refunds, and of those of a charge, for which SQLite would else go through all of them.
     Index("refunds_of_merchant", "merchant", "livemode", "id"),
+    Index("refunds_by_charge", "merchant", "livemode", "charge", "id"),
+    # Those of a charge, whose ever they say that they are.
     Index("refunds_of_charge", "charge", "id"),
     index_while("look_at", "refunds_due", "look_at", "id"),
 )
