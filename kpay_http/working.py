@@ -73,8 +73,9 @@ async def settle_once(system: System) -> None:
     """
     collected = await system.finish(system.kpay.collect_news())
     charges = payouts = 0
-    while (matured := await system.finish(system.kpay.mature())).charges:
+    while (matured := await system.finish(system.kpay.mature())).more:
         charges += matured.charges
+    charges += matured.charges
     while (settled := await system.finish(system.kpay.settle())).merchants:
         payouts += settled.payouts
     system.metrics.count_settling(collected.taken, charges, payouts)
@@ -84,5 +85,7 @@ async def settle_once(system: System) -> None:
         log.warning("news that contradict what is settled here", notice=notice)
     for book in matured.failed:
         log.warning("maturing put off", book=book)
+    for book in settled.waiting:
+        log.warning("payouts wait for funds to mature", book=book)
     for book in settled.failed:
         log.warning("payouts put off", book=book)

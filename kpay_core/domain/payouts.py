@@ -136,9 +136,14 @@ def open_settlement(scope: Scope, *, now: datetime) -> Settlement:
     )
 
 
+def last_midnight(now: datetime) -> datetime:
+    """Return when the day began, in UTC."""
+    return now.replace(hour=0, minute=0, second=0, microsecond=0)
+
+
 def next_midnight(now: datetime) -> datetime:
     """Return when the next day begins, in UTC."""
-    return now.replace(hour=0, minute=0, second=0, microsecond=0) + DAY
+    return last_midnight(now) + DAY
 
 
 def is_due(settlement: Settlement, *, now: datetime) -> bool:

@@ -61,8 +61,9 @@ async def run_due(ports: Ports, couriers: Couriers | None = None) -> Ran:
 async def _run_once(ports: Ports, couriers: Couriers | None) -> Ran:
     ran = Ran(news=(await collect(ports)).taken, looked_at=(await sweep(ports)).looked_at)
     # Payouts are made of funds that have matured, so all that has is matured first.
-    while matured := (await mature(ports)).charges:
-        ran.matured += matured
+    while (matured := await mature(ports)).more:
+        ran.matured += matured.charges
+    ran.matured += matured.charges
     ran.settled = (await settle(ports)).merchants
     if couriers is not None:
         for endpoint in await endpoints_due(ports):

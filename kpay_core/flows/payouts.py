@@ -38,9 +38,14 @@ LINE_KINDS = tuple(LINES)
 
 
 class Matured(msgspec.Struct, kw_only=True):
-    """What a round of maturing did: of how many charges, and for which books it failed."""
+    """
+    What a round of maturing did: of how many charges, and for which books it failed.
+
+    `more` says that another round may find more: this one found some, matured by it or by somebody beside it.
+    """
 
     charges: int = 0
+    more: bool = False
     failed: list[str] = msgspec.field(default_factory=list[str])
 
 
@@ -52,18 +57,23 @@ async def mature(ports: Ports) -> Matured:
     one merchant holds nobody else of the round up; it is still due in the next.
     """
     matured = Matured()
-    due: tuple[Condition, ...] = (("matures_at", "<=", ports.clock.now()),)
-    found = await ports.store.find(Query(kind=Charge, where=due, order="matures_at", limit=MATURING_ROUND))
     by_scope: dict[Scope, list[Charge]] = {}
-    for charge in found:
+    for charge in await _due_to_mature(ports):
         by_scope.setdefault(charge.scope, []).append(charge)
     for scope, its in by_scope.items():
         try:
             for start in range(0, len(its), MATURING_UNIT):
                 matured.charges += await _mature(ports, scope, its[start : start + MATURING_UNIT])
+            matured.more = True
         except (CommitFailed, KpayError):
             matured.failed.append(ledger.book_id(scope))
     return matured
+
+
+async def _due_to_mature(ports: Ports) -> Sequence[Charge]:
+    """Return charges whose funds are to mature, those that are due longest first, as many as a round takes."""
+    due: tuple[Condition, ...] = (("matures_at", "<=", ports.clock.now()),)
+    return await ports.store.find(Query(kind=Charge, where=due, order="matures_at", limit=MATURING_ROUND))
 
 
 async def _mature(ports: Ports, scope: Scope, due: Sequence[Charge]) -> int:
@@ -93,24 +103,37 @@ async def _still_due(ports: Ports, due: Sequence[Charge]) -> Sequence[Charge]:
 
 
 class Settled(msgspec.Struct, kw_only=True):
-    """What a round of settling did: with how many merchants, by how many payouts, and what failed."""
+    """What a round of settling did: with how many merchants, by how many payouts, who has to wait, and what failed."""
 
     merchants: int = 0
     payouts: int = 0
+    waiting: list[str] = msgspec.field(default_factory=list[str])
     failed: list[str] = msgspec.field(default_factory=list[str])
 
 
 async def settle(ports: Ports) -> Settled:
     """
-    Make the payouts that are due, of up to 100 merchants; those with funds to mature first have to `mature`.
+    Make the payouts that are due, of up to 100 merchants.
 
     Any number may do so at once: a payout moves the settlement of its merchant forward, and who comes second
-    conflicts. Days that were missed are made up for by one payout. What fails for one holds nobody else up.
+    conflicts. Days that were missed are made up for by one payout. What fails for one holds nobody else up. Who has
+    funds that should have matured by the last midnight waits for somebody to `mature` them: a payout without them
+    would keep them back for a day.
     """
     settled = Settled()
-    due: tuple[Condition, ...] = (("due_at", "<=", ports.clock.now()),)
+    now = ports.clock.now()
+    due: tuple[Condition, ...] = (("due_at", "<=", now),)
     found = await ports.store.find(Query(kind=Settlement, where=due, order="due_at", limit=SETTLING_ROUND))
+    if not found:
+        return settled
+    # Backwards, so that of each merchant the first stays. Those of a whole round tell of enough: they are due longest.
+    midnight = payouts.last_midnight(now)
+    first = {charge.scope: charge.matures_at for charge in reversed(await _due_to_mature(ports))}
     for settlement in found:
+        matures_at = first.get(settlement.scope)
+        if matures_at is not None and matures_at <= midnight:
+            settled.waiting.append(settlement.id)
+            continue
         try:
             settled.payouts += await settle_with(ports, settlement.scope)
             settled.merchants += 1

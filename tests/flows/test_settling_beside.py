@@ -1,16 +1,18 @@
 """Settling beside others: whoever comes between delays no payout, and nobody's trouble is another's."""
 
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
 from random import Random
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from kpay_core import Scope
 from kpay_core.commit import Record, Rejected
 from kpay_core.domain.charges import Charge
-from kpay_core.domain.ledger import Book, Transfer
-from kpay_core.domain.payouts import Payout
+from kpay_core.domain.ledger import Book, Transfer, book_id
+from kpay_core.domain.payouts import Payout, last_midnight
+from kpay_core.flows.payouts import MATURING_ROUND
 from kpay_core.ports import Store
 from tests.flows.money import AT_ONCE, check_at_rest, check_money, come_to_rest
 from tests.flows.world import Interleaved, SharedClock, World, drive, run
@@ -74,6 +76,41 @@ async def test_a_refund_while_funds_mature_delays_no_payout(many: int) -> None:
         world, lambda records: type(records[0]) is Charge, lambda: world.refund(charge.id, amount=100)
     )
     assert [payout.amount for payout in await world.all(Payout)] == [many * 941 - 100]
+
+
+async def test_funds_that_somebody_else_lets_mature_do_not_hide_those_that_are_left() -> None:
+    world = await World().open()
+    for _ in range(MATURING_ROUND + 1):
+        await world.charge(amount=1000)
+    world.advance(days=3)
+    await settle_beside(world, lambda records: type(records[0]) is Charge, world.kpay.mature)
+    assert [payout.amount for payout in await world.all(Payout)] == [941 * (MATURING_ROUND + 1)]
+
+
+async def test_a_payout_waits_for_funds_that_should_have_matured_by_its_time() -> None:
+    world = await World().open()
+    await world.charge(AT_ONCE, amount=1000)
+    await world.charge(amount=2000)
+    world.advance(hours=60)
+    settled = await world.kpay.settle()
+    assert (settled.payouts, settled.waiting) == (0, [book_id(world.scope)])
+    await world.kpay.mature()
+    settled = await world.kpay.settle()
+    assert (settled.payouts, settled.waiting) == (1, [])
+    assert [payout.amount for payout in await world.all(Payout)] == [941 + 1912]
+
+
+async def test_a_payout_does_not_wait_for_funds_that_mature_after_its_time() -> None:
+    world = await World().open()
+    await world.charge(AT_ONCE, amount=1000)
+    world.advance(hours=13)
+    # It is due since midnight, and this is so since an hour later.
+    await world.charge(amount=2000)
+    world.advance(hours=48)
+    (charge,) = [each for each in await world.all(Charge) if each.matures_at is not None]
+    assert last_midnight(world.clock.now()) < cast(datetime, charge.matures_at) <= world.clock.now()
+    settled = await world.kpay.settle()
+    assert (settled.payouts, settled.waiting) == (1, [])
 
 
 class Refusing:
