@@ -100,8 +100,10 @@ class SqliteSession:
             async with asyncio.timeout(ANSWER_SECONDS):
                 return await on_thread(connection, function)
         except (TimeoutError, asyncio.CancelledError) as error:
-            # The disk hangs, or the one who asked is gone. Whatever the thread still does, it does without us.
+            # The disk hangs, a question takes too long, or the one who asked is gone. What the thread still waits for,
+            # it waits for without us; what it computes, nobody wants, and threads like it would gather.
             self._line.drop()
+            await connection.interrupt()
             connection.stop()  # pyright: ignore[reportUnknownMemberType]
             if isinstance(error, TimeoutError):
                 raise Lost("the database did not answer") from error

@@ -387,6 +387,30 @@ async def test_a_process_that_writes_all_the_while_leaves_others_their_turn(sqli
     assert waited < 20 * 4
 
 
+# Some ten seconds of counting, so that this ends also where nobody stops it.
+COUNTING = (
+    "WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 100000000)"
+    " SELECT '', max(n) FROM numbers"
+)
+
+
+async def test_a_question_that_takes_too_long_is_not_computed_any_longer(
+    sqlite_alone: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite, "ANSWER_SECONDS", 0.1)
+    path = sqlite_path(sqlite_alone)
+    assert path
+    session = sqlite.SqliteDatabase(path).session()
+    before = threading.active_count()
+    with pytest.raises(limits.Lost):
+        await session.read(limits.Question(COUNTING, []))
+
+    await asyncio.sleep(0.5)
+    assert threading.active_count() == before
+    assert await session.read(limits.Question("SELECT '', '1'", [])) == [("", "1")]
+    await session.close()
+
+
 async def test_a_file_that_cannot_be_opened_is_unavailable(tmp_path: Path) -> None:
     async with SqlStore(f"sqlite:///{tmp_path / 'missing' / 'kpay.db'}") as store:
         with pytest.raises(Unavailable):
