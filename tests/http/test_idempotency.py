@@ -112,6 +112,20 @@ def test_rotating_the_api_key_in_the_middle_of_a_retry_does_not_matter(
 
 
 @pytest.mark.parametrize(
+    ("first", "then"),
+    [({"description": None}, {}), ({}, {"description": None}), ({"amount": 4999}, {"amount": 4999.0})],
+)
+def test_what_means_the_same_is_the_same_request(
+    client: Client, first: dict[str, Any], then: dict[str, Any]
+) -> None:
+    body = {name: value for name, value in CHARGE.items() if name != "description"}
+    given = client.post("/v1/charges", {**body, **first}, key="k")
+    again = client.post("/v1/charges", {**body, **then}, key="k")
+    assert (again.status_code, again.content) == (201, given.content)
+    assert again.headers["idempotent-replayed"] == "true"
+
+
+@pytest.mark.parametrize(
     "changes",
     [
         {"amount": 5000},
