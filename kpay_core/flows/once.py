@@ -71,7 +71,8 @@ async def enter(ports: Ports, ticket: Ticket | None, resume: Resume) -> Entry:
     now = ports.clock.now()
     if ticket is None:
         return Entry(None, None, None, now)
-    deadline = now + idempotency.WAIT
+    # Not by the time of day, which may be turned back meanwhile.
+    deadline = ports.clock.monotonic() + idempotency.WAIT_SECONDS
     pause_seconds = FIRST_PAUSE_SECONDS
     while True:
         held = ports.remembered.answers.find(ticket.id, now=now)
@@ -83,7 +84,7 @@ async def enter(ports: Ports, ticket: Ticket | None, resume: Resume) -> Entry:
         if held.state is State.ANSWERED:
             remember(ports, held)
             return Entry(ticket, held, idempotency.again(idempotency.kept(held)), now)
-        if now >= deadline:
+        if ports.clock.monotonic() >= deadline:
             raise IdempotencyKeyInUse
         # The subject is not looked at while its first attempt may be a moment from its answer.
         if held.state is State.ACCEPTED or now >= held.first_used_at + LOOK_AGAIN[0]:
