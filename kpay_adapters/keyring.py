@@ -93,16 +93,34 @@ def read_secret(text: str) -> bytes:
 
 
 def secret_beside(path: Path) -> bytes:
-    """Return the secret kept in a file that only its owner may read, making it at first use."""
+    """
+    Return the secret kept in a file that only its owner may read, making it at first use.
+
+    One that was made is on the disk, as what is stored under it will be.
+    """
     if not path.exists():
         # Written whole under another name first: a crash in between, or a second process, never leaves half a secret.
         draft = path.with_name(f"{path.name}.{os.getpid()}")
         draft.touch(mode=0o600)
-        draft.write_text(b64encode(token_bytes(SECRET_BYTES)).decode() + "\n")
+        with draft.open("w") as file:
+            file.write(b64encode(token_bytes(SECRET_BYTES)).decode() + "\n")
+            file.flush()
+            # Else a power cut may leave the name, and nothing in it.
+            os.fsync(file.fileno())
         try:
             path.hardlink_to(draft)
         except FileExistsError:
             pass
         finally:
             draft.unlink()
+        _sync_folder(path.parent)
     return read_secret(path.read_text())
+
+
+def _sync_folder(folder: Path) -> None:
+    """Bring the names in a folder to the disk."""
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)

@@ -1,12 +1,14 @@
 """The keyring: what is sealed opens with the same keyring, for the same purpose, unchanged, and in no other way."""
 
+import os
 from base64 import b64decode, b64encode
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kpay_adapters.keyring import SecretKeyring
+from kpay_adapters.keyring import SecretKeyring, read_secret, secret_beside
 from kpay_core.ports import CannotUnseal
 
 SECRET, OTHER = bytes(32), b"o" * 32
@@ -93,3 +95,28 @@ def test_a_sealing_key_changes_no_fingerprint() -> None:
 
 def test_keys_and_secrets_are_in_no_repr() -> None:
     assert repr(SecretKeyring(SECRET, sealing_keys=[NEW])) == "<SecretKeyring>"
+
+
+def test_a_secret_is_on_the_disk_under_its_name_before_anything_is_kept_under_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sync, path = os.fsync, tmp_path / "kpay.secret"
+    # What each sync brought to the disk: the text of a file, and whether the secret had its name by then.
+    synced: list[tuple[str | None, bool]] = []
+
+    def observe(descriptor: int) -> None:
+        number = os.fstat(descriptor).st_ino
+        what = next(each for each in (tmp_path, *tmp_path.iterdir()) if each.stat().st_ino == number)
+        synced.append((None if what == tmp_path else what.read_text(), path.exists()))
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", observe)
+    secret = secret_beside(path)
+    (text, had_its_name), folder = synced
+    assert text is not None
+    assert (read_secret(text), had_its_name) == (secret, False)
+    assert folder == (None, True)
+
+    assert secret_beside(path) == secret
+    assert len(synced) == 2
+    assert [file.name for file in tmp_path.iterdir()] == ["kpay.secret"]
