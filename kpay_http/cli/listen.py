@@ -68,21 +68,25 @@ class Watch:
         self._kpay = kpay
         self._scope = scope
         self._seen: set[str] | None = None
+        self._looked_at = kpay.clock.now()
         # When the last of them happened, which is later than now where the time of a sandbox was turned.
         self._last_at = datetime.min.replace(tzinfo=UTC)
 
     async def look(self) -> list[Event]:
         """Return what is new since the last look, oldest first."""
-        recent = await self._recent()
+        now = self._kpay.clock.now()
+        # From the look before: whoever stood still in between (Ctrl-Z, a lid that was closed) has missed more than now
+        # looks back on.
+        recent = await self._since(max(min(now, self._looked_at), self._last_at) - LOOK_BACK)
+        self._looked_at = now
         self._last_at = max([self._last_at, *(event.created_at for event in recent)])
         seen = self._seen
         self._seen = {event.id for event in recent}
         return [] if seen is None else [event for event in reversed(recent) if event.id not in seen]
 
-    async def _recent(self) -> list[Event]:
+    async def _since(self, since: datetime) -> list[Event]:
         recent: list[Event] = []
         params: dict[str, object] = {"limit": PAGE}
-        since = max(self._kpay.clock.now(), self._last_at) - LOOK_BACK
         while True:
             page = await self._kpay.list_events(self._scope, params)
             recent.extend(event for event in page.data if event.created_at >= since)

@@ -312,10 +312,23 @@ def test_an_event_that_is_committed_after_a_younger_one_is_found_once() -> None:
     assert look(watch) == []
     # Nothing that grew old in the meantime comes back, and nothing old is new.
     clock.advance(LOOK_BACK)
+    assert look(watch) == []
     asyncio.run(kpay.store.commit(event(4, clock.now() - LOOK_BACK - timedelta(milliseconds=1))))
     assert look(watch) == []
     commit(6)
     assert look(watch) == [6]
+
+
+def test_what_happened_while_nobody_looked_is_found_once() -> None:
+    kpay, clock, watch = world_of_events()
+    asyncio.run(kpay.store.commit(event(1, clock.now())))
+    assert look(watch) == []
+    # Ctrl-Z, and fg after an hour.
+    for number in (2, 3, 4):
+        clock.advance(timedelta(minutes=20))
+        asyncio.run(kpay.store.commit(event(number, clock.now())))
+    assert look(watch) == [2, 3, 4]
+    assert look(watch) == []
 
 
 def test_more_events_than_a_page_holds_are_all_found_in_their_order() -> None:
