@@ -11,7 +11,9 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from kpay_adapters import keyring
 from kpay_adapters.keyring import SecretKeyring
 from kpay_adapters.sql.pending import Ahead, pending
-from kpay_http.compose.journals import JOURNAL_METADATA, journal_url
+from kpay_adapters.sql.store import SqlStore
+from kpay_core.commit import CommitFailed
+from kpay_http.compose.journals import JOURNAL, JOURNAL_METADATA, journal_url
 from kpay_http.settings import BadSetting, Settings, shown_url
 
 # What keeps us from a database, in the words of Alembic's engines and of the drivers.
@@ -70,14 +72,33 @@ def is_there(file: Path) -> bool:
 
 
 async def migrate_all(settings: Settings) -> None:
-    """Make or bring up to date all that is stored."""
+    """
+    Make or bring up to date all that is stored, as far as it is not.
+
+    Changing a schema keeps out all who write, and reads a file from end to end: neither is due to a command beside a
+    server. Of two who both find something to change, the second waits for the first, and finds it done.
+    """
+    behind = await _behind(settings)
+    journal_lacks = settings.sandbox_url is None and not await _has_tables(journal_url(settings))
+    if not behind and not journal_lacks:
+        return
     from kpay_adapters.sql import migrate
 
-    await _behind(settings)
     with reaching(settings):
-        await migrate.migrate(settings.database_url)
-        if settings.sandbox_url is None:
+        if behind:
+            await migrate.migrate(settings.database_url)
+        if journal_lacks:
             await migrate.create_all(journal_url(settings), JOURNAL_METADATA)
+
+
+async def _has_tables(journal: str) -> bool:
+    """Tell whether a sandbox's journal has its tables. One that cannot be asked has none: making them says why."""
+    async with SqlStore(journal, JOURNAL) as store:
+        try:
+            await store.ready()
+        except CommitFailed:
+            return False
+    return True
 
 
 async def check_migrated(settings: Settings) -> None:

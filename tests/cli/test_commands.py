@@ -1,7 +1,10 @@
 """`kpay` from the outside: what it prints for people and machines (contract, section 11)."""
 
+import asyncio
 import json
 import re
+import sqlite3
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,8 +13,10 @@ import httpx
 import pytest
 
 from kpay_adapters.testing import CHARGE
+from kpay_http import compose
 from kpay_http.cli.main import commands
-from tests.servers import Installation, Server
+from kpay_http.settings import Settings
+from tests.servers import Installation, Server, rows_of
 
 KEY = "[0-9A-Za-z]{36}"
 
@@ -221,6 +226,30 @@ def test_keys_are_managed_beside_a_running_server(installation: Installation) ->
     )
     assert is_key(publishable["key"], "pk_live")
     assert lists_charges(server, merchant["keys"]["live"]["secret"]) == 200
+
+
+def test_a_command_beside_a_server_that_writes_does_not_wait_for_the_turn_to(sqlite: Installation) -> None:
+    merchant = sqlite.migrate().merchant()
+    with ExitStack() as stack:
+        for name in ("kpay.db", "kpay-sandbox.db"):
+            writing = stack.enter_context(closing(sqlite3.connect(sqlite.folder / name)))
+            writing.execute("BEGIN IMMEDIATE")
+        assert len(sqlite.json("keys", "list", "--merchant", merchant["id"])) == 4
+
+
+@pytest.mark.anyio
+async def test_processes_that_start_together_on_a_fresh_file_all_find_it_made(sqlite: Installation) -> None:
+    settings = Settings(database_url=sqlite.database_url)
+    await asyncio.gather(*(compose.migrate_all(settings) for _ in range(4)))
+    await compose.check_migrated(settings)
+    assert rows_of(f"sqlite:///{sqlite.folder}/kpay-sandbox.db", "SELECT * FROM sandbox_journal") == []
+
+
+def test_a_journal_that_is_lost_is_made_anew(sqlite: Installation) -> None:
+    sqlite.migrate()
+    (sqlite.folder / "kpay-sandbox.db").unlink()
+    sqlite.command("merchants", "list")
+    assert rows_of(f"sqlite:///{sqlite.folder}/kpay-sandbox.db", "SELECT * FROM sandbox_journal") == []
 
 
 def test_revoking_needs_enough_of_a_key_of_that_merchant(sqlite: Installation) -> None:
