@@ -207,7 +207,7 @@ def _flag(text: str) -> bool:
 def _keys(text: str) -> tuple[str, ...]:
     # An empty part is what a shell leaves of a list that was empty before.
     keys = tuple(part.strip() for part in text.split(",") if part.strip())
-    if not all(len(b64decode(key, validate=True)) == 32 for key in keys):
+    if not keys or not all(len(b64decode(key, validate=True)) == 32 for key in keys):
         raise ValueError
     return keys
 

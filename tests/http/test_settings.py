@@ -1,6 +1,7 @@
 """Settings: what each takes, and that one which is wrong is named."""
 
 import asyncio
+from base64 import b64encode
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,17 @@ def test_what_nobody_can_dial_is_refused(name: str, value: str) -> None:
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost", "0.0.0.0"])
 def test_a_host_is_a_name_or_an_address(host: str) -> None:
     assert read_settings({"KPAY_HOST": host}).host == host
+
+
+@pytest.mark.parametrize("text", [",,", " , "])
+def test_a_list_of_sealing_keys_names_one(text: str) -> None:
+    with pytest.raises(BadSetting, match="KPAY_SEALING_KEYS takes"):
+        read_settings({"KPAY_SEALING_KEYS": text})
+
+
+def test_an_empty_part_beside_a_sealing_key_is_passed_over() -> None:
+    key = b64encode(bytes(32)).decode()
+    assert read_settings({"KPAY_SEALING_KEYS": f"{key}, ,"}).sealing_keys == (key,)
 
 
 def test_what_redis_does_not_take_names_its_setting() -> None:
