@@ -1,17 +1,19 @@
 """The HTTP server: uvicorn, with deadlines for slow clients, that stops when told to and finishes what it has begun."""
 
 import asyncio
+import errno
 import gc
 import signal
+import socket
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from typing import Any
 
 import uvicorn
 
 from kpay_http.app import create_app
 from kpay_http.deadlines import DeadlineProtocol
-from kpay_http.settings import Settings
+from kpay_http.settings import BadSetting, Settings
 from kpay_http.system import DONE_WITHIN_SECONDS, System
 from kpay_http.working import work_for_ever
 
@@ -37,16 +39,56 @@ async def serve(
     """
     Serve until SIGINT or SIGTERM, then finish the requests in flight; a second signal stops at once.
 
-    `on_start` is told the port once requests are taken.
+    `on_start` is told the port once requests are taken. Raises `BadSetting` where nobody can listen.
     """
     server = Server(config_of(create_app(system), host=settings.host, port=settings.port))
-    spare_the_collector()
-    # A server that no longer delivers is better started anew than left to look healthy.
-    async with beside(work_for_ever(system) if working else None, on_end=lambda: stop(server)):
+    async with (
+        listening(settings) as sockets,
+        # A server that no longer delivers is better started anew than left to look healthy.
+        beside(work_for_ever(system) if working else None, on_end=lambda: stop(server)),
+    ):
+        spare_the_collector()
         with stopping_signals(lambda: stop(server)):
             started = asyncio.create_task(tell_when_started(server, on_start))
-            await server.serve()
+            await server.serve(sockets)
             await started
+
+
+@asynccontextmanager
+async def listening(settings: Settings) -> AsyncGenerator[list[socket.socket]]:
+    """
+    Listen at every address that the host of the settings stands for.
+
+    Raises `BadSetting` where it cannot be; uvicorn would log an error that names no setting, and exit.
+    """
+    loop = asyncio.get_running_loop()
+    with ExitStack() as stack:
+        try:
+            found = await loop.getaddrinfo(
+                settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            )
+            # A file of hosts may name an address twice.
+            addresses = dict.fromkeys((family, address) for family, _, _, _, address in found)
+            sockets = [
+                stack.enter_context(socket.create_server(address, family=family))
+                for family, address in addresses
+            ]
+        except OSError as error:
+            raise _blamed(settings, error) from error
+        yield sockets
+
+
+def _blamed(settings: Settings, error: OSError) -> BadSetting:
+    """Name the setting for which nobody can listen."""
+    match error.errno:
+        case errno.EADDRINUSE:
+            takes = f"a port that is free, 0 for any (also --port): {settings.port} is taken"
+            return BadSetting("KPAY_PORT", takes)
+        case errno.EACCES:
+            takes = f"a port that this process may listen at (also --port): {settings.port} is not"
+            return BadSetting("KPAY_PORT", takes)
+        case _:
+            return BadSetting("KPAY_HOST", "an address of this machine, or a name of one (also --host)")
 
 
 def config_of(app: Any, *, host: str, port: int) -> uvicorn.Config:

@@ -109,9 +109,9 @@ def serve(host: str | None, port: int | None, local_webhooks: bool) -> None:
         await compose.check_migrated(settings)
         working = settings.broker_url is None
         async with compose.open_system(settings, secret, working=working) as system:
-            log.warning("no live processor is configured: POST /v1/charges answers 503 in live mode")
 
             def on_start(port: int) -> None:
+                log.warning("no live processor is configured: POST /v1/charges answers 503 in live mode")
                 log.info("serving", host=settings.host, port=port, working=working)
 
             await serve_until_stopped(system, settings, working=working, on_start=on_start)

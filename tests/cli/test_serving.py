@@ -1,5 +1,6 @@
 """Processes that serve: how they refuse to start, start and stop (contract, section 11)."""
 
+import errno
 import re
 import shlex
 import signal
@@ -14,7 +15,8 @@ import httpx
 import pytest
 
 from kpay_adapters.testing import CHARGE
-from kpay_http.server import until_signalled
+from kpay_http.server import _blamed, until_signalled
+from kpay_http.settings import Settings
 from tests.http.world import LATE, merged
 from tests.servers import START_SECONDS, Installation, Server, free_port
 
@@ -70,15 +72,33 @@ def test_a_database_that_cannot_be_reached_is_one_line(sqlite: Installation) -> 
         assert done.stderr.startswith("Error: ")
 
 
-def test_a_port_that_is_taken_is_said(sqlite: Installation) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        second = sqlite.migrate().process("serve", "--port", str(taken.getsockname()[1]))
-        output, _ = second.communicate(timeout=START_SECONDS)
-    assert second.returncode != 0
-    assert b"Traceback" not in output
-    assert b"address already in use" in output.lower()
+NO_ADDRESS = "KPAY_HOST takes an address of this machine, or a name of one (also --host)"
+
+
+@pytest.mark.parametrize("command", ["serve", "dev"])
+# The second is of a net that is kept for documents (RFC 5737).
+@pytest.mark.parametrize("host", ["nope.invalid", "192.0.2.1"])
+def test_a_host_that_is_not_this_machine_is_one_line_that_names_its_setting(
+    sqlite: Installation, command: str, host: str
+) -> None:
+    done = sqlite.migrate().command(command, KPAY_HOST=host, KPAY_PORT="0")
+    assert (done.exit_code, done.stdout, done.stderr) == (1, "", f"Error: {NO_ADDRESS}\n")
+
+
+@pytest.mark.parametrize("command", ["serve", "dev"])
+def test_a_port_that_is_taken_is_one_line_that_names_its_setting(sqlite: Installation, command: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        done = sqlite.migrate().command(command, KPAY_PORT=port)
+    told = f"KPAY_PORT takes a port that is free, 0 for any (also --port): {port} is taken"
+    assert (done.exit_code, done.stdout, done.stderr) == (1, "", f"Error: {told}\n")
+
+
+def test_a_port_that_only_root_may_listen_at_is_the_ports_fault() -> None:
+    # Which ports those are differs from machine to machine.
+    wrong = _blamed(Settings(port=80), PermissionError(errno.EACCES, "Permission denied"))
+    told = "KPAY_PORT takes a port that this process may listen at (also --port): 80 is not"
+    assert str(wrong) == told
 
 
 def test_migrating_twice_is_fine(installation: Installation) -> None:
