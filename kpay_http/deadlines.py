@@ -30,6 +30,7 @@ from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from kpay_http.body import IS_HERE
+from kpay_http.logs import log_request
 from kpay_http.one_piece import OnePiece
 
 # Larger than any honest request's headers and as large as a body may be. The parser has no limit of its own.
@@ -40,6 +41,9 @@ HEADER_COUNT_LIMIT = 128
 
 # Requests sent ahead on one connection. Each waits in memory for those before it.
 PIPELINE_LIMIT = 64
+
+TOO_LONG = f"The request's address and headers are larger than {HEAD_LIMIT_BYTES // 1024} KiB."
+TOO_MANY = f"The request has more than {HEADER_COUNT_LIMIT} headers."
 
 
 class _Refused(Exception):
@@ -68,7 +72,8 @@ class DeadlineProtocol(HttpToolsProtocol):
     # until they are complete, so this bounds them all.
     _pending_bytes = 0
 
-    _fault = HTTPStatus.BAD_REQUEST
+    # What of the request's head is too large, if anything is: that, and not the parser, then says why it is refused.
+    _excess: str | None = None
 
     # The request that the application was given last; `cycle` is the last that was read, perhaps sent far ahead.
     _in_hand: RequestResponseCycle | None = None
@@ -94,8 +99,8 @@ class DeadlineProtocol(HttpToolsProtocol):
             super().data_received(piece)
             if self.transport.is_closing():
                 return
-            if self._pending_bytes > HEAD_LIMIT_BYTES or _too_many(self.headers):
-                self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "Request headers are too large.")
+            if excess := _excess(self._pending_bytes, self.headers):
+                self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, excess)
                 return
         if not self._is_working() and self._patience is None:
             # Bytes that made no request; uvicorn has just stopped its own timer because of them.
@@ -111,10 +116,9 @@ class DeadlineProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._expect_nothing()
         self._pending_bytes = 0
-        is_too_large = _too_many(self.headers) or _too_long(self.url, self.headers)
-        if is_too_large:
-            self._fault = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
-        if is_too_large or len(self.pipeline) >= PIPELINE_LIMIT:
+        # Headers that are complete may have come in one large piece, which nobody has looked at yet.
+        self._excess = _excess(_size_of(self.url, self.headers), self.headers)
+        if self._excess or len(self.pipeline) >= PIPELINE_LIMIT:
             raise _Refused
         super().on_headers_complete()
         # The request has its own by now. What comes after a chunked body are trailers, and no headers of it (RFC 9110,
@@ -155,7 +159,10 @@ class DeadlineProtocol(HttpToolsProtocol):
         super().resume_writing()
 
     def send_400_response(self, msg: str) -> None:
-        self._refuse(self._fault, msg)
+        if self._excess:
+            self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, self._excess)
+        else:
+            self._refuse(HTTPStatus.BAD_REQUEST, msg)
 
     def _unsupported_upgrade_warning(self) -> None:
         """
@@ -175,11 +182,13 @@ class DeadlineProtocol(HttpToolsProtocol):
         Close, and say why unless a request is being worked on.
 
         With one in hand the client would take the refusal for that request's answer, and a charge that goes
-        through must not be answered with a 400.
+        through must not be answered with a 400. An answer leaves a line in the log, as those of the application do.
         """
         self._expect_nothing()
         if not self._is_working():
-            self.transport.write(_refusal(status, message))
+            request_id = f"req_{uuid4().hex}"
+            self.transport.write(_refusal(status, message, request_id=request_id))
+            _leave_behind(status, message, request_id=request_id)
         self.transport.close()
         self._let_the_answer_be_taken()
 
@@ -213,26 +222,44 @@ class DeadlineProtocol(HttpToolsProtocol):
         return self.loop.call_later(seconds, act)
 
 
-def _too_many(headers: list[tuple[bytes, bytes]] | None) -> bool:
-    return headers is not None and len(headers) > HEADER_COUNT_LIMIT
+def _excess(size: int, headers: list[tuple[bytes, bytes]] | None) -> str | None:
+    """Say what of a request's head is too large, if anything is; before the first request there are no headers."""
+    if size > HEAD_LIMIT_BYTES:
+        return TOO_LONG
+    if headers is not None and len(headers) > HEADER_COUNT_LIMIT:
+        return TOO_MANY
+    return None
 
 
-def _too_long(url: bytes, headers: list[tuple[bytes, bytes]]) -> bool:
-    """Tell whether headers that are complete should not have been let in; they may have come in one large piece."""
-    return len(url) + sum(len(name) + len(value) for name, value in headers) > HEAD_LIMIT_BYTES
+def _size_of(url: bytes, headers: list[tuple[bytes, bytes]]) -> int:
+    return len(url) + sum(len(name) + len(value) for name, value in headers)
 
 
-def _refusal(status: HTTPStatus, message: str) -> bytes:
+def _refusal(status: HTTPStatus, message: str, *, request_id: str) -> bytes:
     """Write a whole answer in the API's error envelope; no application is there to do it."""
     body = msgspec.json.encode(
         {"error": {"type": "invalid_request_error", "message": message, "details": {}}}
     )
     head = (
         f"HTTP/1.1 {status.value} {status.phrase}\r\n"
-        f"request-id: req_{uuid4().hex}\r\n"
+        f"request-id: {request_id}\r\n"
         "content-type: application/json\r\n"
         f"content-length: {len(body)}\r\n"
         "cache-control: no-store\r\n"
         "connection: close\r\n\r\n"
     )
     return head.encode() + body
+
+
+def _leave_behind(status: HTTPStatus, message: str, *, request_id: str) -> None:
+    """Log the answer to what was no request: of that nothing is known but why."""
+    log_request(
+        request_id=request_id,
+        method=None,
+        route="unknown",
+        status=status.value,
+        ms=None,
+        merchant=None,
+        livemode=None,
+        reason=message,
+    )

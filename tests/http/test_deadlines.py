@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import uvicorn
+from structlog.testing import capture_logs
 
 from kpay_http.body import IS_HERE
 from kpay_http.deadlines import HEAD_LIMIT_BYTES, HEADER_COUNT_LIMIT, PIPELINE_LIMIT, DeadlineProtocol
@@ -252,6 +253,54 @@ def test_headers_without_end_are_refused_and_not_kept(server: uvicorn.Server, en
         # The kernel may throw the answer away with what was still on its way here; closed it is anyhow.
         if received:
             assert envelope(received)[0] == 431
+
+
+# The last of those without end is found only when more follows.
+@pytest.mark.parametrize("rest_of_them", [b"a:\r\n", b"\r\n"], ids=["without end", "complete"])
+def test_headers_that_are_too_many_are_told_so(server: uvicorn.Server, rest_of_them: bytes) -> None:
+    with connected(server) as client:
+        client.sendall(b"GET / HTTP/1.1\r\n" + b"a:\r\n" * (HEADER_COUNT_LIMIT + 1) + rest_of_them)
+        status, error = envelope(rest(client))
+        assert (status, error["message"]) == (431, "The request has more than 128 headers.")
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        (b"GET / HTTP/1.1\r\n", b"a: " + b"v" * (HEAD_LIMIT_BYTES - 2)),
+        (b"GET / HTTP/1.1\r\na: " + b"v" * HEAD_LIMIT_BYTES + b"\r\n\r\n",),
+    ],
+    ids=["without end", "complete"],
+)
+def test_headers_that_are_too_large_are_told_so(server: uvicorn.Server, pieces: tuple[bytes, ...]) -> None:
+    with connected(server) as client:
+        for piece in pieces:
+            client.sendall(piece)
+            # So that the first is read by itself.
+            time.sleep(HEAD_SECONDS / 8)
+        status, error = envelope(rest(client))
+        told = "The request's address and headers are larger than 64 KiB."
+        assert (status, error["message"]) == (431, told)
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "status"),
+    [
+        (b"GET / HTTP/1.1\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\n" + b"a:\r\n" * (HEADER_COUNT_LIMIT + 1) + b"\r\n", 431),
+    ],
+)
+def test_a_refusal_before_there_is_a_request_leaves_a_line_with_its_id(
+    server: uvicorn.Server, request_bytes: bytes, status: int
+) -> None:
+    with capture_logs() as logged, connected(server) as client:
+        client.sendall(request_bytes)
+        received = rest(client)
+    told, error = envelope(received)
+    (line,) = (each for each in logged if each["event"] == "request")
+    assert f"\r\nrequest-id: {line['request_id']}\r\n".encode() in received
+    assert (line["status"], line["route"], line["reason"]) == (told, "unknown", error["message"])
+    assert told == status
 
 
 def test_large_headers_below_the_limit_are_served(server: uvicorn.Server) -> None:
