@@ -252,6 +252,36 @@ def test_a_journal_that_is_lost_is_made_anew(sqlite: Installation) -> None:
     assert rows_of(f"sqlite:///{sqlite.folder}/kpay-sandbox.db", "SELECT * FROM sandbox_journal") == []
 
 
+def standings(installation: Installation, merchant: str) -> list[str]:
+    """What `kpay keys list` says of each key, sorted."""
+    lines = installation.command("keys", "list", "--merchant", merchant).stdout.splitlines()
+    return sorted(line.split("  ")[-1].strip() for line in lines)
+
+
+def test_a_key_that_has_expired_is_said_to_have_by_the_time_that_testers_turned(
+    sqlite: Installation,
+) -> None:
+    id = sqlite.migrate().merchant()["id"]
+    rotated = sqlite.json("keys", "rotate", "--merchant", id)
+    sqlite.json("keys", "rotate", "--merchant", id, "--now")
+    listed = sqlite.json("keys", "list", "--merchant", id)
+    (revoked_at,) = (key["revoked_at"] for key in listed if key["revoked_at"])
+    ends = rotated["previous_expires_at"]
+    others = ["current"] * 4
+    assert standings(sqlite, id) == [*others, f"revoked {revoked_at}", f"until {ends}"]
+
+    server = sqlite.serve(KPAY_TEST_CLOCK="1")
+    key = sqlite.merchant("Another")["keys"]["test"]["secret"]
+    turned = httpx.post(
+        f"{server.url}/v1/test_clock",
+        headers={"Authorization": f"Bearer {key}"},
+        json={"advance_seconds": 24 * 3600},
+    )
+    assert turned.status_code == 200
+    assert standings(sqlite, id) == [*others, f"expired {ends}", f"revoked {revoked_at}"]
+    assert sqlite.json("keys", "list", "--merchant", id) == listed
+
+
 def test_revoking_needs_enough_of_a_key_of_that_merchant(sqlite: Installation) -> None:
     one, two = sqlite.merchant("One"), sqlite.merchant("Two")
     others = sqlite.json("keys", "list", "--merchant", two["id"])[0]["id"]

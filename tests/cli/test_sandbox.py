@@ -54,12 +54,13 @@ def test_a_sandbox_that_cannot_be_started_says_so_in_one_line(
     assert "Traceback" not in done.stderr
 
 
-def test_a_key_is_revoked_also_while_the_sandbox_is_away(sqlite: Installation) -> None:
+def test_keys_are_listed_and_revoked_also_while_the_sandbox_is_away(sqlite: Installation) -> None:
     merchant = sqlite.migrate().merchant()
     sqlite.settings |= {"KPAY_SANDBOX_URL": "http://127.0.0.1:1"}
     listed = sqlite.json("keys", "list", "--merchant", merchant["id"])
     revoked = sqlite.json("keys", "revoke", "--merchant", merchant["id"], listed[0]["id"])
     assert revoked["revoked_at"]
+    assert "revoked" in sqlite.command("keys", "list", "--merchant", merchant["id"]).stdout
 
 
 @pytest.fixture
