@@ -64,25 +64,15 @@ def digits(*lengths: int) -> SearchStrategy[str]:
     return st.one_of([strategies.digits(length) for length in lengths])
 
 
-METADATA = some(
-    "x",
-    *(*NUMBERS, *FLAGS, *LISTS),
-    {"": "a name without a character"},
-    {"x" * 41: "a name that is too long"},
-    {"value": "x" * 501},
-    {"value": None},
-    {"value": {"nested": 1}},
-    {"value": ["list"]},
-    {f"key {n}": n for n in range(51)},
-)
-
 CHARGE: Mistakes = {
     "amount": some(*NO_INTEGER, *NOTHING)
     | st.integers(max_value=MIN_CHARGE - 1)
     | st.integers(MAX_CHARGE + 1, 2**63),
     "currency": some("EUR", "usd", "", *NO_TEXT),
     "description": too_long(500) | some(*NO_TEXT),
-    "metadata": METADATA,
+    "metadata": some("x", *NUMBERS, *FLAGS, *LISTS, {f"key {n}": n for n in range(51)}),
+    # A name that metadata has where they have all that they may.
+    "metadata.key 0": some(None, {"nested": 1}, ["list"], "x" * 501),
     "source.number": some(*NO_TEXT, *NOTHING, "4242 4242 4242 4242", "")
     | digits(1, 11, 20)
     | digits(16).filter(lambda number: not passes_luhn(number)),
@@ -204,7 +194,9 @@ def _put(body: Body, path: str, value: Any) -> None:
             # Beside one that is sound, so that the place is there whatever the valid body has.
             place[parent] = ["charge.succeeded", value]
             return
-        place = place.setdefault(parent, {})
+        if place.get(parent) is None:
+            place[parent] = {}
+        place = place[parent]
     if value is LEFT_OUT:
         place.pop(name, None)
     else:

@@ -25,6 +25,7 @@ from kpay_core.domain.events import EVENT_TYPES
 from kpay_core.domain.idempotency import MAX_KEY_LENGTH
 from kpay_core.domain.money import MAX_CHARGE, MIN_CHARGE
 from kpay_core.domain.postal import STATES
+from kpay_core.domain.validation import MANY_DIGITS
 
 Body = dict[str, Any]
 
@@ -37,8 +38,13 @@ LAST_YEAR = 9999
 
 
 def texts(least: int = 0, most: int = 200) -> SearchStrategy[str]:
-    """Text of so many characters, of all kinds that every store can hold: no NUL, no half of a surrogate pair."""
-    return st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=least, max_size=most)
+    """
+    Text of so many characters, of all kinds that every store can hold: no NUL, no half of a surrogate pair.
+
+    Nothing in it can be taken for a card number, which must not be found in anything that a server says.
+    """
+    kinds = st.characters(codec="utf-8", exclude_characters="\0")
+    return st.text(kinds, min_size=least, max_size=most).filter(lambda text: not MANY_DIGITS.search(text))
 
 
 def digits(many: int, most: int | None = None) -> SearchStrategy[str]:

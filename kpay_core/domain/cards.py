@@ -132,8 +132,10 @@ def check_card(card: dict[str, object], now: datetime) -> dict[str, str]:
     """
     wrong: dict[str, str] = {}
     month, year, number, cvc = (card.get(name) for name in ("exp_month", "exp_year", "number", "cvc"))
-    if isinstance(month, int) and isinstance(year, int) and (year, month) < (now.year, now.month):
-        wrong["exp_year" if year < now.year else "exp_month"] = "expired"
+    if isinstance(year, int) and year < now.year:
+        wrong["exp_year"] = "expired"
+    elif isinstance(month, int) and year == now.year and month < now.month:
+        wrong["exp_month"] = "expired"
     if isinstance(number, str) and isinstance(cvc, str):
         digits = 4 if brand_of(number) == "amex" else 3
         if len(cvc) != digits:

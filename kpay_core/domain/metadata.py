@@ -13,25 +13,28 @@ MAX_KEY_LENGTH = 40
 MAX_VALUE_LENGTH = 500
 
 
-def check_metadata(metadata: dict[str, object]) -> str | None:
-    """Say what is wrong with a merchant's keys and values; the first thing is enough."""
+def check_metadata(metadata: dict[str, object]) -> str | dict[str, str] | None:
+    """Say what is wrong with a merchant's metadata: that there is too much of it, or with which of its keys what."""
     if len(metadata) > MAX_KEYS:
         return f"at most {MAX_KEYS} keys"
-    for key, value in metadata.items():
-        if not 1 <= len(key) <= MAX_KEY_LENGTH:
-            return f"keys have 1 to {MAX_KEY_LENGTH} characters"
-        if not all(is_plain(text) for text in (key, value) if isinstance(text, str)):
-            return "keys and strings must be plain Unicode text"
-        match value:
-            case str() if len(value) > MAX_VALUE_LENGTH:
-                return f"strings have at most {MAX_VALUE_LENGTH} characters"
-            case float() if not isfinite(value):
-                return "numbers must be finite"
-            case str() | int() | float():
-                continue
-            case _:
-                return "values are strings, numbers or booleans"
-    return None
+    return {key: wrong for key, value in metadata.items() if (wrong := check_pair(key, value))} or None
+
+
+def check_pair(key: str, value: object) -> str | None:
+    """Say what is wrong with a key and its value; the first thing is enough."""
+    if not 1 <= len(key) <= MAX_KEY_LENGTH:
+        return f"keys have 1 to {MAX_KEY_LENGTH} characters"
+    if not all(is_plain(text) for text in (key, value) if isinstance(text, str)):
+        return "keys and strings must be plain Unicode text"
+    match value:
+        case str() if len(value) > MAX_VALUE_LENGTH:
+            return f"strings have at most {MAX_VALUE_LENGTH} characters"
+        case float() if not isfinite(value):
+            return "numbers must be finite"
+        case str() | int() | float():
+            return None
+        case _:
+            return "values are strings, numbers or booleans"
 
 
 Metadata = Annotated[

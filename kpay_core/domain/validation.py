@@ -2,7 +2,8 @@
 Strict reading of what a caller sent: every field is looked at, and every error is told at once.
 
 The rules are the annotations of a request's Struct, so the OpenAPI schema is made from the same lines. On top of what
-`msgspec.Meta` says, `extra` may carry `message` (in place of the general one) and `check` (value to message or None).
+`msgspec.Meta` says, `extra` may carry `message` (in place of the general one) and `check` (value to None, to a message,
+or to messages by the names within the value).
 """
 
 import re
@@ -71,8 +72,9 @@ def reader_of(kind: type[msgspec.Struct], texts: bool) -> Reader:
 
 
 def shown_name(name: str) -> str:
-    """Name a field that nobody knows; not one that may be a card number in the wrong place, nor a novel."""
-    return name if len(name) <= MAX_SHOWN_NAME and not MANY_DIGITS.search(name) else "…"
+    """Name a field as its sender did; not one that may be a card number in the wrong place, or a novel, or no text."""
+    is_fit = len(name) <= MAX_SHOWN_NAME and is_plain(name) and not MANY_DIGITS.search(name)
+    return name if is_fit else "…"
 
 
 def _wrong(errors: Errors, path: str, message: str) -> Any:
@@ -229,8 +231,13 @@ def _checked(reader: Reader, extra: Mapping[str, Any]) -> Reader:
 
     def read_checked(value: Any, path: str, errors: Errors) -> Any:
         found = reader(value, path, errors)
-        if found is not WRONG and (message := check(found)):
-            return _wrong(errors, path, message)
-        return found
+        wrong = None if found is WRONG else check(found)
+        if not wrong:
+            return found
+        if isinstance(wrong, str):
+            return _wrong(errors, path, wrong)
+        for name, message in wrong.items():
+            _wrong(errors, f"{path}.{shown_name(name)}", message)
+        return WRONG
 
     return read_checked

@@ -124,6 +124,12 @@ def test_a_card_is_good_to_the_end_of_its_month_in_utc(
     assert check_card({"exp_month": month, "exp_year": year}, now) == wrong
 
 
+def test_a_year_that_is_over_is_said_to_be_whatever_the_month() -> None:
+    now = datetime(2026, 6, 1, tzinfo=UTC)
+    assert check_card({"exp_year": 2025}, now) == {"exp_year": "expired"}
+    assert check_card({"exp_year": 2026}, now) == check_card({"exp_month": 5}, now) == {}
+
+
 @pytest.mark.parametrize(
     ("number", "cvc", "wrong"),
     [

@@ -137,15 +137,6 @@ def test_an_empty_request_is_told_all_that_is_required() -> None:
         ("metadata", {str(n): n for n in range(51)}, "at most 50 keys"),
         ("description", "a\0b", "must be plain Unicode text"),
         ("description", "half a pair: \ud83d", "must be plain Unicode text"),
-        ("metadata", {"k": "a\0b"}, "keys and strings must be plain Unicode text"),
-        ("metadata", {"": 1}, "keys have 1 to 40 characters"),
-        ("metadata", {"k" * 41: 1}, "keys have 1 to 40 characters"),
-        ("metadata", {"k": "v" * 501}, "strings have at most 500 characters"),
-        ("metadata", {"k": float("nan")}, "numbers must be finite"),
-        ("metadata", {"k": float("-inf")}, "numbers must be finite"),
-        ("metadata", {"k": None}, "values are strings, numbers or booleans"),
-        ("metadata", {"k": []}, "values are strings, numbers or booleans"),
-        ("metadata", {"k": {"deep": 1}}, "values are strings, numbers or booleans"),
         ("ammount", 50, "unknown field"),
     ],
 )
@@ -153,6 +144,29 @@ def test_a_field_that_breaks_its_rule_is_named_with_what_is_wrong(
     field: str, value: object, message: str
 ) -> None:
     assert errors(request(**{field: value})) == {field.replace("__", "."): [message]}
+
+
+def test_each_key_of_metadata_is_named_with_what_is_wrong() -> None:
+    lengths, values = "keys have 1 to 40 characters", "values are strings, numbers or booleans"
+    plain = "keys and strings must be plain Unicode text"
+    wrong: dict[str, tuple[object, str]] = {
+        "": (1, lengths),
+        "k" * 41: (1, lengths),
+        "long": ("v" * 501, "strings have at most 500 characters"),
+        "nan": (float("nan"), "numbers must be finite"),
+        "infinite": (float("-inf"), "numbers must be finite"),
+        "nothing": (None, values),
+        "list": ([], values),
+        "deep": ({"deep": 1}, values),
+        "no text": ("a\0b", plain),
+    }
+    sound = {"a": 1, "b": "text", "c": False, "d": 0.5}
+    given = {key: value for key, (value, _) in wrong.items()} | sound
+    expected = {f"metadata.{key}": [message] for key, (_, message) in wrong.items()}
+    assert errors(request(metadata=given)) == expected
+    # What cannot be shown is not.
+    hidden = {"half a pair: \ud83d": 1, "4242 4242 4242 4242": None}
+    assert errors(request(metadata=hidden)) == {"metadata.…": [plain, values]}
 
 
 @pytest.mark.parametrize(
