@@ -56,9 +56,9 @@ async def create_charge(
         entry = await once.enter(ports, ticket, resume)
         if entry.answer:
             return entry.answer
-        processor = processor_of(ports, scope)
         now = entry.now
         new = charges.read_new_charge(body, now=now)
+        processor = processor_of(ports, scope)
         book = await book_of(ports, scope)
         charge = charges.open_charge(
             new,

@@ -79,7 +79,16 @@ async def delete_endpoint(ports: Ports, scope: Scope, id: str) -> Endpoint:
 
     What is on its way at this moment may still arrive; everything else is abandoned.
     """
-    return await _change(ports, scope, id, lambda endpoint, _: endpoints.delete(endpoint))
+    await own_endpoint(ports, scope, id)
+    try:
+        return await _change(ports, scope, id, lambda endpoint, _: endpoints.delete(endpoint))
+    except NotFound:
+        # It was there a moment ago. Whether it was we who deleted it, through a connection that was lost, or another:
+        # it is as it was asked to be.
+        lane = await ports.store.get(Lane, id)
+        assert lane is not None, "every endpoint has a lane"
+        await _until_settled(ports, lane)
+        return await own(ports, scope, Endpoint, id)
 
 
 async def rotate_endpoint_secret(ports: Ports, scope: Scope, id: str) -> NewSecret:

@@ -339,6 +339,8 @@ def test_without_a_live_processor_a_live_charge_is_503_and_says_so() -> None:
         error = error_of(answer, 503, "internal_error")
         assert error["message"] == "No processor is configured for live mode."
         assert error["details"] == {"code": "no_processor"}
+        # What is wrong is said first, as it is where there is one.
+        assert field_errors(world.client(merchant.live).charge(amount=1)) == {"amount": ["min 50"]}
         assert world.client(merchant.live).get("/v1/charges").json()["data"] == []
         assert world.client(merchant.test).charge(key="k").status_code == 201
 
