@@ -12,9 +12,9 @@ from kpay_core.commit import CommitFailed
 from kpay_core.domain.errors import KpayError
 from kpay_http import docs, health
 from kpay_http.calls import AnyRequest
-from kpay_http.errors import Refusal, refuse, refuse_status
-from kpay_http.observing import Observer
-from kpay_http.replies import Straight
+from kpay_http.errors import refuse, refuse_status
+from kpay_http.observing import Observer, as_sent
+from kpay_http.replies import Reply, Straight
 from kpay_http.system import System
 from kpay_http.v1 import balance, charges, disputes, events, payouts, refunds, test_clock, webhook_endpoints
 
@@ -32,7 +32,8 @@ V1_ROUTES = (
 
 def create_app(system: System) -> ASGIApp:
     """Make the ASGI application of a system."""
-    return Observer(create_framework(system), metrics=system.metrics)
+    straight = Straight(create_framework(system), system, reply_to=reply_to)
+    return Observer(straight, metrics=system.metrics)
 
 
 def create_framework(system: System | None = None) -> Litestar:
@@ -40,13 +41,7 @@ def create_framework(system: System | None = None) -> Litestar:
     routes = (*V1_ROUTES, *health.ROUTES, *docs.ROUTES)
     return Litestar(
         route_handlers=[*options_of(routes), *routes],
-        middleware=[Straight],
-        exception_handlers={
-            KpayError: answer_error,
-            CommitFailed: answer_error,
-            HTTPException: answer_framework,
-            Exception: leave_to_observer,
-        },
+        exception_handlers={HTTPException: answer_framework, Exception: leave_to_observer},
         state=State({"system": system}),
         openapi_config=None,
         logging_config=None,
@@ -78,20 +73,22 @@ def options_of(routes: Iterable[HTTPRouteHandler]) -> list[HTTPRouteHandler]:
     ]
 
 
-def answer_error(_: AnyRequest, error: Exception) -> Response[bytes]:
-    return _respond(refuse(error))
+def reply_to(error: Exception) -> Reply | None:
+    """Say what a controller's error is to a caller; None where it is a bug of ours."""
+    if not isinstance(error, KpayError | CommitFailed):
+        return None
+    refusal = refuse(error)
+    return Reply(refusal.status, refusal.body, *as_sent(refusal.headers))
 
 
 def answer_framework(_: AnyRequest, error: HTTPException) -> Response[bytes]:
-    return _respond(refuse_status(error.status_code, dict(error.headers or {})))
+    """Answer what the framework refuses in our words."""
+    refusal = refuse_status(error.status_code, dict(error.headers or {}))
+    return Response(
+        refusal.body, status_code=refusal.status, headers=refusal.headers, media_type="application/json"
+    )
 
 
 def leave_to_observer(_: AnyRequest, error: Exception) -> Response[bytes]:
     """Let a bug of ours out of the framework, which would answer it in words of its own and log nothing."""
     raise error
-
-
-def _respond(refusal: Refusal) -> Response[bytes]:
-    return Response(
-        refusal.body, status_code=refusal.status, headers=refusal.headers, media_type="application/json"
-    )

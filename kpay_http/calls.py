@@ -4,7 +4,7 @@ One call to the API, from its bytes to the core and back.
 The order is the contract's (section 4): size, authentication, rate limit, parse; look-up and the rest are the core's.
 """
 
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl
 
@@ -16,8 +16,9 @@ from kpay_core.domain.scope import Scope
 from kpay_core.domain.views import encode
 from kpay_http import body
 from kpay_http.errors import RateLimited
+from kpay_http.headers import Headers
 from kpay_http.observing import facts_of
-from kpay_http.replies import Reply
+from kpay_http.replies import Reply, system_of
 from kpay_http.system import System
 
 STATUS = {Outcome.CREATED: 201, Outcome.DECLINED: 402, Outcome.ACCEPTED: 202}
@@ -35,16 +36,19 @@ T = TypeVar("T")
 class Call:
     """A call that was let in: whose it is, and what it sent."""
 
-    def __init__(self, system: System, scope: Scope, request: AnyRequest, raw: bytes) -> None:
+    def __init__(
+        self, system: System, scope: Scope, request: AnyRequest, headers: Headers, raw: bytes
+    ) -> None:
         self.system = system
         self.kpay = system.kpay
         self.scope = scope
         self._request = request
+        self._headers = headers
         self._raw = raw
 
     def body(self) -> dict[str, object]:
         """Decode the body; raises `BadBody`."""
-        return body.decode(self._raw, header(self._request, b"content-type"))
+        return body.decode(self._raw, self._headers.first(b"content-type"))
 
     def optional_body(self) -> dict[str, object]:
         """Decode the body; an empty one is `{}`. Raises `BadBody`."""
@@ -62,10 +66,9 @@ class Call:
 
     def idempotency_key(self) -> str | None:
         """Return the key; raises `Invalid` for one that is given twice."""
-        given = headers(self._request, b"idempotency-key")
-        if len(given) > 1:
+        if self._headers.has_twice(b"idempotency-key"):
             raise Invalid({"Idempotency-Key": ["given more than once"]})
-        return given[0] if given else None
+        return self._headers.first(b"idempotency-key")
 
     def parameters(self) -> dict[str, object]:
         """Return the query's parameters; one that is given twice comes as a list, which no reader takes."""
@@ -82,12 +85,12 @@ class Call:
 
 async def admit(request: AnyRequest) -> Call:
     """Let a call in: read its body, know its key, count it; raises the first thing that is wrong."""
-    system: System = request.app.state.system
+    system, headers = system_of(request.scope), Headers(request.scope["headers"])
     raw = b""
-    if has_body(request):
+    if has_body(request.scope["method"], headers):
         is_here = body.IS_HERE in request.scope
-        raw = await body.read(request.receive, header(request, b"content-length"), is_here=is_here)
-    scope = await system.kpay.authenticate(read_key(request))
+        raw = await body.read(request.receive, headers.first(b"content-length"), is_here=is_here)
+    scope = await system.kpay.authenticate(read_key(headers))
     facts = facts_of(request.scope)
     facts.merchant, facts.livemode = scope.merchant, scope.livemode
     if system.limiter is not None:
@@ -95,32 +98,20 @@ async def admit(request: AnyRequest) -> Call:
         facts.headers.update(decision.headers())
         if not decision.allowed:
             raise RateLimited
-    return Call(system, scope, request, raw)
+    return Call(system, scope, request, headers, raw)
 
 
-def headers(request: AnyRequest, name: bytes) -> Sequence[str]:
-    """Return every value of a header; its name is in lower case, as ASGI has them all."""
-    return [value.decode("latin-1") for given, value in request.scope["headers"] if given == name]
-
-
-def header(request: AnyRequest, name: bytes) -> str | None:
-    """Return the first value of a header."""
-    return next(iter(headers(request, name)), None)
-
-
-def has_body(request: AnyRequest) -> bool:
+def has_body(method: str, headers: Headers) -> bool:
     """Tell whether there is a body to wait for: a GET without either header has none (RFC 9112, section 6.3)."""
-    if request.scope["method"] != "GET":
-        return True
-    return any(name in (b"content-length", b"transfer-encoding") for name, _ in request.scope["headers"])
+    return method != "GET" or b"content-length" in headers or b"transfer-encoding" in headers
 
 
-def read_key(request: AnyRequest) -> str:
+def read_key(headers: Headers) -> str:
     """Return the key of the Authorization header (RFC 6750), or raise `Unauthenticated`."""
-    given = headers(request, b"authorization")
-    if len(given) != 1:
+    given = headers.first(b"authorization")
+    if given is None or headers.has_twice(b"authorization"):
         raise Unauthenticated
-    scheme, _, key = given[0].partition(" ")
+    scheme, _, key = given.partition(" ")
     if scheme.lower() != "bearer":
         raise Unauthenticated
     return key.strip(" ")

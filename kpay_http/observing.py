@@ -7,6 +7,7 @@ The outermost layer, around the framework, so that what the framework itself ref
 import os
 import time
 import traceback
+from collections.abc import Mapping
 from typing import Any
 
 import structlog
@@ -19,6 +20,8 @@ from kpay_http.logs import log_request, mask_text
 from kpay_http.metrics import Metrics
 
 KEY = "kpay.facts"
+
+NO_STORE = (b"cache-control", b"no-store")
 
 # Enough that no two requests in any log share one.
 REQUEST_ID_BYTES = 16
@@ -44,6 +47,11 @@ class Facts:
         self.livemode: bool | None = None
         self.status = 0
         self.headers: dict[str, str] = {}
+
+    def last_headers(self) -> list[tuple[bytes, bytes]]:
+        """Return what every answer has beside headers of its own."""
+        headers = [(b"request-id", self.request_id.encode()), NO_STORE]
+        return [*headers, *as_sent(self.headers)] if self.headers else headers
 
 
 def is_a_path(path: str) -> bool:
@@ -76,13 +84,7 @@ class Observer:
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 facts.status = message["status"]
-                headers = list(message["headers"])
-                headers.append((b"request-id", facts.request_id.encode()))
-                headers.append((b"cache-control", b"no-store"))
-                headers.extend(
-                    (name.lower().encode(), value.encode()) for name, value in facts.headers.items()
-                )
-                message["headers"] = headers
+                message["headers"] = [*message["headers"], *facts.last_headers()]
             await send(message)
 
         try:
@@ -117,8 +119,13 @@ class Observer:
         )
 
 
+def as_sent(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+    """Write headers as ASGI has them."""
+    return [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+
+
 async def send_refusal(refusal: Refusal, send: Send) -> None:
-    headers = [(name.lower().encode(), value.encode()) for name, value in refusal.headers.items()]
+    headers = as_sent(refusal.headers)
     headers += [(b"content-type", b"application/json"), (b"content-length", str(len(refusal.body)).encode())]
     await send({"type": "http.response.start", "status": refusal.status, "headers": headers})
     await send({"type": "http.response.body", "body": refusal.body, "more_body": False})

@@ -48,6 +48,17 @@ def test_a_request_id_is_ours_whatever_the_client_sends(client: Client) -> None:
     assert "mine" not in answer.headers["request-id"]
 
 
+@pytest.mark.parametrize("host", ["api.example", "localhost:8000", "[::1]:8000", "pay_1.example", ""])
+def test_a_host_may_be_any(client: Client, host: str) -> None:
+    assert client.get("/v1/charges", headers={"Host": host}).status_code == 200
+
+
+def test_a_host_that_is_none_is_a_400(client: Client) -> None:
+    for path in ("/v1/charges", "/unknown"):
+        answer = client.get(path, headers={"Host": "api.example/v1"})
+        assert (answer.status_code, answer.json()["error"]["type"]) == (400, "invalid_request_error")
+
+
 def test_every_object_has_id_object_livemode_and_created_at(client: Client) -> None:
     endpoint, charge = client.registered(), client.charged()
     lists = ("/v1/events", "/v1/webhook_endpoints", f"/v1/webhook_endpoints/{endpoint['id']}/deliveries")
