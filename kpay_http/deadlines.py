@@ -17,11 +17,12 @@ and its body leave in one piece.
 What this rests on: asyncio's Protocol callbacks, httptools' parser callbacks (`on_message_begin`, …), and
 from uvicorn 0.54 the class `HttpToolsProtocol` with its methods `on_response_complete`, `send_400_response`,
 `timeout_keep_alive_handler`, `_start_asgi_task` and `_unsupported_upgrade_warning` and its attributes `transport`,
-`cycle`, `pipeline`, `headers`, `url` and `loop`.
+`cycle`, `pipeline`, `headers`, `url` and `loop`; and what the `send` of a `RequestResponseCycle` does (`answer_whole`).
 """
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from http import HTTPStatus
 from uuid import uuid4
 
@@ -31,7 +32,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from kpay_http.body import IS_HERE
 from kpay_http.logs import log_request
-from kpay_http.one_piece import OnePiece
+from kpay_http.one_piece import OnePiece, answer_whole
+from kpay_http.replies import WHOLE
 
 # Larger than any honest request's headers and as large as a body may be. The parser has no limit of its own.
 HEAD_LIMIT_BYTES = 64 * 1024
@@ -121,6 +123,7 @@ class DeadlineProtocol(HttpToolsProtocol):
         if self._excess or len(self.pipeline) >= PIPELINE_LIMIT:
             raise _Refused
         super().on_headers_complete()
+        self.cycle.scope[WHOLE] = partial(answer_whole, self.cycle)  # type: ignore[literal-required]
         # The request has its own by now. What comes after a chunked body are trailers, and no headers of it (RFC 9110,
         # section 6.5.1).
         self.headers = []
@@ -142,6 +145,9 @@ class DeadlineProtocol(HttpToolsProtocol):
         super()._start_asgi_task(cycle, app)
 
     def on_response_complete(self) -> None:
+        if self._in_hand is not None:
+            # It knows the request that it stands in: the garbage collector would have to find both, for each request.
+            self._in_hand.scope.pop(WHOLE, None)  # type: ignore[typeddict-item]
         super().on_response_complete()
         if self.transport.is_closing():
             self._let_the_answer_be_taken()

@@ -7,7 +7,7 @@ The outermost layer, around the framework, so that what the framework itself ref
 import os
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import structlog
@@ -48,10 +48,11 @@ class Facts:
         self.status = 0
         self.headers: dict[str, str] = {}
 
-    def last_headers(self) -> list[tuple[bytes, bytes]]:
-        """Return what every answer has beside headers of its own."""
-        headers = [(b"request-id", self.request_id.encode()), NO_STORE]
-        return [*headers, *as_sent(self.headers)] if self.headers else headers
+    def answered(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        """Note how the request is answered, and return the answer's headers with those that every answer has."""
+        self.status = status
+        every = (*headers, (b"request-id", self.request_id.encode()), NO_STORE)
+        return [*every, *as_sent(self.headers)] if self.headers else [*every]
 
 
 def is_a_path(path: str) -> bool:
@@ -83,8 +84,7 @@ class Observer:
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                facts.status = message["status"]
-                message["headers"] = [*message["headers"], *facts.last_headers()]
+                message["headers"] = facts.answered(message["status"], message["headers"])
             await send(message)
 
         try:

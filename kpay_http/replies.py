@@ -15,10 +15,14 @@ from litestar import Litestar, Request
 from litestar.exceptions import HTTPException
 from litestar.types import Receive, Scope, Send
 
+from kpay_http.observing import facts_of
 from kpay_http.operations import KEY
 from kpay_http.system import System
 
 SYSTEM = "kpay.system"
+
+# In a request's scope: what sends a whole answer (status, headers, body) at once, where the server has that.
+WHOLE = "kpay.answer_whole"
 
 JSON = (b"content-type", b"application/json")
 
@@ -38,6 +42,11 @@ class Reply:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's
         headers = [JSON, (b"content-length", b"%d" % len(self.body)), *self.headers]
+        if WHOLE in scope:
+            # Past whoever looks at what is sent, so that the observer is told here.
+            send_whole: Any = scope[WHOLE]
+            await send_whole(self.status, facts_of(scope).answered(self.status, headers), self.body)
+            return
         await send({"type": "http.response.start", "status": self.status, "headers": headers})
         await send({"type": "http.response.body", "body": self.body, "more_body": False})
 

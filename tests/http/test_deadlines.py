@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import gc
 import json
+import re
 import socket
 import threading
 import time
@@ -15,6 +17,7 @@ from structlog.testing import capture_logs
 
 from kpay_http.body import IS_HERE
 from kpay_http.deadlines import HEAD_LIMIT_BYTES, HEADER_COUNT_LIMIT, PIPELINE_LIMIT, DeadlineProtocol
+from kpay_http.replies import WHOLE
 
 HEAD_SECONDS = 0.4
 
@@ -34,13 +37,16 @@ class Impatient(DeadlineProtocol):
 async def app(scope: Any, receive: Any, send: Any) -> None:
     """Answer by path: at once, when the body is there, after a while, or with more than a client takes."""
     is_here = b"yes" if IS_HERE in scope else b"no"
-    if scope["path"] == "/body":
+    if scope["path"] == "/body" or (scope["method"] == "POST" and scope["path"] in ("/whole", "/parts")):
         while (await receive())["more_body"]:
             pass
     if scope["path"] == "/slow":
         await asyncio.sleep(2 * HEAD_SECONDS)
     body = b"x" * SIZES.get(scope["path"], 2)
     headers = [(b"content-length", b"%d" % len(body)), (b"body-is-here", is_here)]
+    if scope["path"] == "/whole":
+        await scope[WHOLE](200, headers, body)
+        return
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": body[2:], "more_body": True})
     await send({"type": "http.response.body", "body": body[:2]})
@@ -125,6 +131,40 @@ def envelope(received: bytes) -> tuple[int, dict[str, Any]]:
     head, _, body = received.partition(b"\r\n\r\n")
     assert b"\r\nrequest-id: req_" in head
     return int(head.split()[1]), json.loads(body)["error"]
+
+
+@pytest.mark.parametrize(
+    "requests",
+    [
+        "GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n",
+        "GET {path} HTTP/1.0\r\nhost: x\r\n\r\n",
+        "POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{{}}",
+        "POST {path} HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{{}}",
+        # Sent ahead of the first one's answer.
+        "GET {path} HTTP/1.1\r\nhost: x\r\n\r\n" * 3 + "GET {path} HTTP/1.0\r\nhost: x\r\n\r\n",
+    ],
+)
+def test_a_whole_answer_is_what_its_parts_would_be(server: uvicorn.Server, requests: str) -> None:
+    received: list[bytes] = []
+    for path in ("/whole", "/parts"):
+        with connected(server) as client:
+            client.sendall(requests.format(path=path).encode())
+            received.append(rest(client))
+    whole, parts = (re.sub(rb"\r\ndate: [^\r]+", b"\r\ndate:", each) for each in received)
+    assert whole == parts
+    assert whole.count(b"HTTP/1.1 200 OK\r\ndate:") == requests.count("{path}")
+
+
+def test_a_whole_answer_leaves_nothing_for_the_collector(server: uvicorn.Server) -> None:
+    with connected(server) as client:
+        client.sendall(b"GET /whole HTTP/1.1\r\nhost: x\r\n\r\n")
+        answer(client)
+        gc.collect()
+        for _ in range(50):
+            client.sendall(b"GET /whole HTTP/1.1\r\nhost: x\r\n\r\n")
+            answer(client)
+        # A few of the last request may still be in use.
+        assert gc.collect() < 50
 
 
 def is_head_deadline(seconds: float) -> bool:
