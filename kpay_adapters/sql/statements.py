@@ -11,7 +11,7 @@ times longer to take JSON apart than to take plain values, so there they are pla
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import msgspec
@@ -42,6 +42,9 @@ POSTGRES: Dialect = postgres_dialect.dialect()
 SQLITE: Dialect = sqlite_dialect.dialect()
 
 _encode = msgspec.json.Encoder().encode
+
+# How a moment is written is remembered: a charge has a dozen times in its rows, and three moments.
+MANY_MOMENTS = 1_000
 
 
 def quoted(*names: str) -> str:
@@ -101,6 +104,7 @@ def _postgres_record(table: Table) -> str:
 # SQLite (3.35 and later: no -> and ->>, which are of 3.38)
 
 
+@lru_cache(MANY_MOMENTS)
 def sqlite_time(moment: datetime | None) -> str | None:
     """Write a time, so that all have one width and sort as text."""
     return None if moment is None else rfc3339(moment)
