@@ -69,10 +69,18 @@ async def listening(settings: Settings) -> AsyncGenerator[list[socket.socket]]:
             )
             # A file of hosts may name an address twice.
             addresses = dict.fromkeys((family, address) for family, _, _, _, address in found)
-            sockets = [
-                stack.enter_context(socket.create_server(address, family=family))
-                for family, address in addresses
-            ]
+            sockets: list[socket.socket] = []
+            missing: OSError | None = None
+            for family, address in addresses:
+                try:
+                    sockets.append(stack.enter_context(socket.create_server(address, family=family)))
+                except OSError as error:
+                    # A name may have an address in IPv6 where the kernel has none.
+                    if error.errno != errno.EAFNOSUPPORT:
+                        raise
+                    missing = error
+            if missing and not sockets:
+                raise missing
         except OSError as error:
             raise _blamed(settings, error) from error
         yield sockets

@@ -8,6 +8,7 @@ import asyncio
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from operator import attrgetter
 from typing import Any, TypeVar
 
@@ -103,7 +104,9 @@ class SqliteSession:
             # The disk hangs, a question takes too long, or the one who asked is gone. What the thread still waits for,
             # it waits for without us; what it computes, nobody wants, and threads like it would gather.
             self._line.drop()
-            await connection.interrupt()
+            with suppress(ValueError, sqlite3.Error):
+                # Unless it is closed by now.
+                await connection.interrupt()
             connection.stop()  # pyright: ignore[reportUnknownMemberType]
             if isinstance(error, TimeoutError):
                 raise Lost("the database did not answer") from error

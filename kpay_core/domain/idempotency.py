@@ -12,6 +12,7 @@ A key is claimed in the commit that opens its charge or refund (its subject), an
 the subject. So a key needs no lease of its own: whoever finishes or undoes the subject, finishes or frees the key.
 """
 
+import re
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import cast
@@ -33,6 +34,9 @@ LATE = timedelta(minutes=1)
 WAIT_SECONDS = 10.0
 
 MAX_KEY_LENGTH = 255
+
+# How a whole number is written that is a float of 1e16 or more. A text may hold it, too.
+_EXPONENT = re.compile(b"[0-9]e[0-9]")
 
 
 class State(StrEnum):
@@ -145,7 +149,7 @@ def canonical(body: object) -> bytes:
             body = {**request, "source": kept}
     written = msgspec.json.encode(body, order="deterministic")
     # Few hold either, and a walk costs more than all the rest.
-    if b":null" in written or b".0" in written:
+    if b":null" in written or b".0" in written or _EXPONENT.search(written):
         written = msgspec.json.encode(_meant(cast(object, body)), order="deterministic")
     return written
 

@@ -64,7 +64,7 @@ async def mature(ports: Ports) -> Matured:
         try:
             for start in range(0, len(its), MATURING_UNIT):
                 matured.charges += await _mature(ports, scope, its[start : start + MATURING_UNIT])
-            matured.more = True
+                matured.more = True
         except (CommitFailed, KpayError):
             matured.failed.append(ledger.book_id(scope))
     return matured

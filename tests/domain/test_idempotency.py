@@ -81,6 +81,7 @@ def test_a_null_is_as_good_as_nothing_and_a_whole_number_an_integer() -> None:
     first.pop("description", None)
     first["billing_address"].pop("line2", None)
     assert canonical(same) == canonical(first)
+    assert canonical({"a": 1e16}) == canonical({"a": 10**16, "b": None}) == b'{"a":10000000000000000}'
     assert canonical({"a": ["b:null", "1.0", 1.5, None]}) == b'{"a":["b:null","1.0",1.5,null]}'
 
 

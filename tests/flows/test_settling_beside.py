@@ -8,13 +8,14 @@ from typing import Any, cast
 import pytest
 
 from kpay_core import Scope
-from kpay_core.commit import Record, Rejected
+from kpay_core.commit import Record, Rejected, Unavailable
 from kpay_core.domain.charges import Charge
 from kpay_core.domain.ledger import Book, Transfer, book_id
 from kpay_core.domain.payouts import Payout, last_midnight
-from kpay_core.flows.payouts import MATURING_ROUND
+from kpay_core.flows.payouts import MATURING_ROUND, MATURING_UNIT
 from kpay_core.ports import Store
 from tests.flows.money import AT_ONCE, check_at_rest, check_money, come_to_rest
+from tests.flows.test_store_outcomes import Moody
 from tests.flows.world import Interleaved, SharedClock, World, drive, run
 
 pytestmark = pytest.mark.anyio
@@ -85,6 +86,20 @@ async def test_funds_that_somebody_else_lets_mature_do_not_hide_those_that_are_l
     world.advance(days=3)
     await settle_beside(world, lambda records: type(records[0]) is Charge, world.kpay.mature)
     assert [payout.amount for payout in await world.all(Payout)] == [941 * (MATURING_ROUND + 1)]
+
+
+async def test_a_round_that_let_some_mature_before_it_failed_may_find_more() -> None:
+    world = await World().open()
+    for _ in range(MATURING_UNIT + 1):
+        await world.charge(amount=1000)
+    world.advance(hours=60)
+    ports: Any = world.kpay
+    ports.store = Moody(world.store, 2, Unavailable)
+    matured = await world.kpay.mature()
+    assert (matured.charges, matured.more, matured.failed) == (MATURING_UNIT, True, [book_id(world.scope)])
+    matured = await world.kpay.mature()
+    assert (matured.charges, matured.more, matured.failed) == (1, True, [])
+    assert not (await world.kpay.mature()).more
 
 
 async def test_a_payout_waits_for_funds_that_should_have_matured_by_its_time() -> None:
