@@ -1,17 +1,22 @@
 """Lists: newest first, by cursor, and right while rows are added."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import TypeVar
 
 import pytest
 
+from kpay_adapters.memory import MemoryStore
 from kpay_core import Scope
-from kpay_core.commit import bump
+from kpay_core.commit import Record, bump
 from kpay_core.domain.charges import SHOWN, Charge, Status
 from kpay_core.domain.errors import Invalid
 from kpay_core.domain.views import time
+from kpay_core.query import Query
 from tests.flows.world import DECLINED, GOOD, LOST, World
 
 pytestmark = pytest.mark.anyio
+
+R = TypeVar("R", bound=Record)
 
 
 async def make(world: World, how_many: int, *, number: str = GOOD) -> list[str]:
@@ -146,6 +151,31 @@ async def test_filtered_pages_hold_every_row_once_in_both_directions(
             page, more = await listed(world, limit="3", **filters, **{name: seen[-1]})
             seen += page if start == 0 else page[::-1]
         assert seen == wanted, name
+
+
+class MovedBetween(MemoryStore):
+    """A store in which a charge begins to be undone between the questions of one page."""
+
+    moving: str | None = None
+
+    async def find(self, query: Query[R]) -> Sequence[R]:
+        found = await super().find(query)
+        if self.moving is not None:
+            id, self.moving = self.moving, None
+            charge = await self.get(Charge, id)
+            assert charge is not None
+            await self.commit(bump(charge, status=Status.REVERSING))
+        return found
+
+
+@pytest.mark.parametrize("moving", [0, 1, 2])
+async def test_a_charge_that_moves_within_a_status_is_listed_once(moving: int) -> None:
+    store = MovedBetween()
+    world = await World(store=store).open()
+    ids = await make(world, 3, number=LOST)
+    store.moving = ids[moving]
+    assert await listed(world, status="processing") == (ids[::-1], False)
+    assert store.moving is None
 
 
 async def test_a_page_goes_on_after_a_charge_that_has_left_the_list() -> None:
