@@ -27,6 +27,7 @@ LATE_SECONDS = 5.0
 
 # Above and below the 64 KiB at which uvicorn notices that a client takes nothing.
 SIZES = {"/large": 32 * 1024 * 1024, "/medium": 60 * 1024}
+SIZES |= {f"/whole{path}": size for path, size in SIZES.items()}
 
 
 class Impatient(DeadlineProtocol):
@@ -40,11 +41,11 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
     if scope["path"] == "/body" or (scope["method"] == "POST" and scope["path"] in ("/whole", "/parts")):
         while (await receive())["more_body"]:
             pass
-    if scope["path"] == "/slow":
+    if scope["path"].endswith("/slow"):
         await asyncio.sleep(2 * HEAD_SECONDS)
     body = b"x" * SIZES.get(scope["path"], 2)
     headers = [(b"content-length", b"%d" % len(body)), (b"body-is-here", is_here)]
-    if scope["path"] == "/whole":
+    if scope["path"].startswith("/whole"):
         await scope[WHOLE](200, headers, body)
         return
     await send({"type": "http.response.start", "status": 200, "headers": headers})
@@ -401,13 +402,26 @@ def test_a_client_that_does_not_take_its_answer_is_dropped_with_it(
         assert len(rest(client)) < SIZES[path]
 
 
+@pytest.mark.parametrize("path", ["/large", "/whole/large"])
 def test_requests_sent_ahead_by_a_client_that_takes_no_answer_end_without_an_error(
-    server: uvicorn.Server, caplog: pytest.LogCaptureFixture
+    server: uvicorn.Server, caplog: pytest.LogCaptureFixture, path: str
 ) -> None:
     with connected(server, receive_buffer=2048) as client:
-        client.sendall(b"GET /large HTTP/1.1\r\nhost: x\r\n\r\n" * 3)
+        client.sendall(b"GET %s HTTP/1.1\r\nhost: x\r\n\r\n" % path.encode() * 3)
         time.sleep(0.2)
         assert all_closed(server)
+    assert [record.message for record in caplog.records if record.levelname == "ERROR"] == []
+
+
+@pytest.mark.parametrize("path", ["/slow", "/whole/slow"])
+def test_an_answer_to_a_client_who_is_gone_is_no_error(
+    server: uvicorn.Server, caplog: pytest.LogCaptureFixture, path: str
+) -> None:
+    with connected(server) as client:
+        client.sendall(b"GET %s HTTP/1.1\r\nhost: x\r\n\r\n" % path.encode())
+        time.sleep(0.1)
+    time.sleep(3 * HEAD_SECONDS)
+    assert server.server_state.connections == set()
     assert [record.message for record in caplog.records if record.levelname == "ERROR"] == []
 
 
